@@ -1,0 +1,1 @@
+//! A gateway node: sockets in, sockets out.

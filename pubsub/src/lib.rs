@@ -1,0 +1,1 @@
+//! What a cluster agrees on: rooms of bytes in order. Knows no chess.
