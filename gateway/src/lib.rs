@@ -1,1 +1,3 @@
 //! A gateway node: sockets in, sockets out.
+
+pub mod websocket;

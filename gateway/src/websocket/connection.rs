@@ -1,0 +1,386 @@
+//! One connection's life after the handshake: when to ping, when to give up, how to say goodbye. No IO, no clock.
+//!
+//! Whoever owns the socket tells this state machine what was read, what was written and what time it is, and asks it what
+//! to write, whether to read and when to come back. [`driver`](super::driver) does that with one tokio task a socket.
+//!
+//! A goodbye has four steps, and a bounded time for each: what is queued is written, then our Close; the peer's Close is
+//! awaited (unless it came first, or the peer broke the protocol); our side of TCP is shut down; what still comes is read
+//! and thrown away until the peer's side ends too. Without that last step the kernel would answer unread bytes with a
+//! reset, which can overtake our Close and take it from the peer.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::protocol::close::CloseCode;
+
+use super::encode::Frame;
+use super::frame::{Incoming, ProtocolError, Reader, Rules};
+use super::handler::{Handler, Next};
+use super::outbox::Outbox;
+use super::writer::Writer;
+
+/// Limits of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// What is taken from the peer.
+    pub rules: Rules,
+    /// The peer is pinged after this long without a byte from it.
+    pub heartbeat: Duration,
+    /// After this many unanswered pings and one more [`Limits::heartbeat`] the peer is given up with 4010.
+    pub pings_max: u8,
+    /// A peer that takes no byte for this long while something is queued is given up with 4008. Also the longest time
+    /// that what is queued may take before a Close.
+    pub write_stall: Duration,
+    /// How long the peer may take to answer our Close and to end its side.
+    pub close_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            rules: Rules::default(),
+            heartbeat: Duration::from_secs(30),
+            pings_max: 2,
+            write_stall: Duration::from_secs(10),
+            close_wait: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer said goodbye, with this code if any.
+    Peer(Option<u16>),
+    /// We did.
+    Local(CloseCode),
+    /// TCP ended without a word.
+    Lost,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// Our Close is the last of what is to be written.
+    Closing {
+        until: Instant,
+        await_peer: bool,
+    },
+    /// Our Close was written, the peer's is awaited.
+    Awaiting {
+        until: Instant,
+    },
+    /// Both are through; our side of TCP is to be shut down.
+    ShutDown {
+        until: Instant,
+    },
+    /// The end of the peer's side is awaited.
+    Draining {
+        until: Instant,
+    },
+    Done {
+        reset: bool,
+    },
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Connection<H> {
+    handler: H,
+    outbox: Arc<Outbox>,
+    limits: Arc<Limits>,
+    reader: Reader,
+    writer: Writer,
+    phase: Phase,
+    end: End,
+    /// When the last byte came, or reading began again after a pause.
+    heard_at: Instant,
+    /// Pings sent since.
+    pings: u8,
+    /// The peer's side of TCP has ended.
+    eof: bool,
+    paused: bool,
+    /// What was read and not looked at when the handler paused.
+    backlog: Vec<u8>,
+}
+
+impl<H: Handler> Connection<H> {
+    /// A connection whose handshake is done.
+    pub fn new(handler: H, outbox: Arc<Outbox>, limits: Arc<Limits>, now: Instant) -> Self {
+        Connection {
+            handler,
+            outbox,
+            limits,
+            reader: Reader::new(),
+            writer: Writer::new(now),
+            phase: Phase::Open,
+            end: End::Lost,
+            heard_at: now,
+            pings: 0,
+            eof: false,
+            paused: false,
+            backlog: Vec::new(),
+        }
+    }
+
+    /// Looks into the outbox: new frames, a wish to close, a wake-up for the handler.
+    pub fn collect(&mut self, now: Instant) {
+        let was_idle = self.writer.is_empty();
+        let collected = self.outbox.collect(self.writer.frames());
+        if was_idle {
+            self.writer.begin(now);
+        }
+        if !self.is_open() {
+            return;
+        }
+        if let Some(close) = collected.close {
+            let frame = Frame::close(close.code, &close.reason);
+            self.say_goodbye(frame, End::Local(close.code), close.flush, true, now);
+        } else if collected.woken {
+            let next = self.handler.on_wake();
+            self.obey(next, now);
+        }
+    }
+
+    /// Takes what was read; it is unmasked in place.
+    pub fn receive(&mut self, mut input: &mut [u8], now: Instant) {
+        self.heard_at = now;
+        self.pings = 0;
+        while let Some(incoming) = self.reader.next(&mut input, &self.limits.rules) {
+            self.react(incoming, now);
+            if self.paused {
+                // Bytes that came before the pause stand before those that are read after it.
+                self.backlog = input.to_vec();
+                return;
+            }
+        }
+    }
+
+    fn react(&mut self, incoming: Result<Incoming<'_>, ProtocolError>, now: Instant) {
+        if !self.is_open() {
+            // Only the peer's goodbye is of interest now, however clumsy.
+            if matches!(incoming, Ok(Incoming::Close { .. }) | Err(_)) {
+                self.peer_is_through();
+            }
+            return;
+        }
+        match incoming {
+            Ok(Incoming::Text(text)) => {
+                let next = self.handler.on_text(&text, now);
+                self.obey(next, now);
+            }
+            Ok(Incoming::Binary(payload)) => {
+                let next = self.handler.on_binary(&payload, now);
+                self.obey(next, now);
+            }
+            Ok(Incoming::TooLarge) => {
+                let next = self.handler.on_too_large(now);
+                self.obey(next, now);
+            }
+            Ok(Incoming::Ping(payload)) => self.writer.pong(Frame::pong(&payload), now),
+            Ok(Incoming::Pong(_)) => {}
+            Ok(Incoming::Close { code, .. }) => {
+                let reply = Frame::close_reply(code);
+                self.say_goodbye(reply, End::Peer(code), true, false, now);
+            }
+            Err(ProtocolError { code, reason }) => {
+                // The peer's idea of the stream is not ours any more: its Close could not be found in it.
+                let frame = Frame::close(code, reason);
+                self.say_goodbye(frame, End::Local(code), true, false, now);
+            }
+        }
+    }
+
+    fn obey(&mut self, next: Next, now: Instant) {
+        match next {
+            Next::Pause => self.paused = self.is_open(),
+            Next::Read if self.paused => {
+                self.paused = false;
+                let mut backlog = std::mem::take(&mut self.backlog);
+                self.receive(&mut backlog, now);
+            }
+            Next::Read => {}
+        }
+    }
+
+    /// The peer's side of TCP has ended.
+    pub fn receive_eof(&mut self) {
+        self.eof = true;
+        match self.phase {
+            Phase::Open => self.lost(),
+            Phase::Draining { .. } => self.phase = Phase::Done { reset: false },
+            _ => self.peer_is_through(),
+        }
+    }
+
+    /// TCP is broken.
+    pub fn lost(&mut self) {
+        if self.is_open() {
+            self.outbox.end();
+            self.handler.on_end(End::Lost);
+        }
+        self.phase = Phase::Done { reset: false };
+    }
+
+    /// Fills `slices` with what is to be written next, and says how many it filled.
+    pub fn output<'s>(&'s self, slices: &mut [IoSlice<'s>]) -> usize {
+        self.writer.slices(slices)
+    }
+
+    /// Whether there is anything to write.
+    pub fn wants_write(&self) -> bool {
+        !self.writer.is_empty() && !matches!(self.phase, Phase::Done { .. })
+    }
+
+    /// The kernel has taken `len` bytes of the output.
+    pub fn wrote(&mut self, len: usize, now: Instant) {
+        let settled = self.writer.wrote(len, now);
+        if settled > 0 && self.outbox.settle(settled) && self.is_open() {
+            let next = self.handler.on_drained();
+            self.obey(next, now);
+        }
+        if self.writer.is_empty()
+            && let Phase::Closing { await_peer, .. } = self.phase
+        {
+            let until = now + self.limits.close_wait;
+            self.phase = if await_peer {
+                Phase::Awaiting { until }
+            } else {
+                Phase::ShutDown { until }
+            };
+        }
+    }
+
+    /// Whether to read.
+    pub fn wants_read(&self) -> bool {
+        !self.paused && !self.eof && !matches!(self.phase, Phase::Done { .. })
+    }
+
+    /// Whether our side of TCP is to be shut down now, which [`Connection::shut_down`] then confirms.
+    pub fn wants_shutdown(&self) -> bool {
+        matches!(self.phase, Phase::ShutDown { .. })
+    }
+
+    /// Our side of TCP was shut down.
+    pub fn shut_down(&mut self) {
+        if let Phase::ShutDown { until } = self.phase {
+            self.phase = if self.eof {
+                Phase::Done { reset: false }
+            } else {
+                Phase::Draining { until }
+            };
+        }
+    }
+
+    /// Once all is over: how it ended.
+    pub fn ended(&self) -> Option<End> {
+        matches!(self.phase, Phase::Done { .. }).then_some(self.end)
+    }
+
+    /// Once all is over: whether to reset TCP, so that the kernel does not go on holding, for minutes, what the peer
+    /// does not take.
+    pub fn wants_reset(&self) -> bool {
+        matches!(self.phase, Phase::Done { reset: true })
+    }
+
+    /// When to call [`Connection::tick`] at the latest.
+    pub fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Open => {
+                let silence = self.limits.heartbeat * (u32::from(self.pings) + 1);
+                let silent = (!self.paused).then(|| self.heard_at + silence);
+                let stalled = self
+                    .writer
+                    .waits_since()
+                    .map(|at| at + self.limits.write_stall);
+                match (silent, stalled) {
+                    (Some(silent), Some(stalled)) => silent.min(stalled),
+                    (Some(at), None) | (None, Some(at)) => at,
+                    // Paused with nothing to write: somebody else's turn.
+                    (None, None) => self.heard_at + FAR,
+                }
+            }
+            Phase::Closing { until, .. }
+            | Phase::Awaiting { until }
+            | Phase::ShutDown { until }
+            | Phase::Draining { until } => until,
+            Phase::Done { .. } => self.heard_at + FAR,
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Open => {
+                let stalled = |since| now >= since + self.limits.write_stall;
+                let silence = self.limits.heartbeat * (u32::from(self.pings) + 1);
+                if self.writer.waits_since().is_some_and(stalled) {
+                    let frame = Frame::close(CloseCode::Slow, "messages are not taken");
+                    self.say_goodbye(frame, End::Local(CloseCode::Slow), false, true, now);
+                } else if self.paused || now < self.heard_at + silence {
+                } else if self.pings < self.limits.pings_max {
+                    self.pings += 1;
+                    self.writer.control(Frame::ping(b""), now);
+                } else {
+                    let frame = Frame::close(CloseCode::Idle, "pings are not answered");
+                    self.say_goodbye(frame, End::Local(CloseCode::Idle), false, true, now);
+                }
+            }
+            Phase::Done { .. } => {}
+            Phase::Closing { until, .. }
+            | Phase::Awaiting { until }
+            | Phase::ShutDown { until }
+            | Phase::Draining { until } => {
+                if now >= until {
+                    self.phase = Phase::Done { reset: true };
+                }
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    fn peer_is_through(&mut self) {
+        match &mut self.phase {
+            Phase::Closing { await_peer, .. } => *await_peer = false,
+            Phase::Awaiting { until } => self.phase = Phase::ShutDown { until: *until },
+            _ => {}
+        }
+    }
+
+    /// From open to closing.
+    fn say_goodbye(&mut self, close: Frame, end: End, flush: bool, await_peer: bool, now: Instant) {
+        self.outbox.end();
+        self.outbox.collect(self.writer.frames());
+        if !flush {
+            self.outbox.settle(self.writer.drop_unsent());
+        }
+        self.writer.control(close, now);
+        let patience = if flush {
+            self.limits.write_stall
+        } else {
+            self.limits.close_wait
+        };
+        self.phase = Phase::Closing {
+            until: now + patience,
+            await_peer,
+        };
+        self.end = end;
+        self.paused = false;
+        self.handler.on_end(end);
+        // The peer's own goodbye may be in what was not looked at.
+        let mut backlog = std::mem::take(&mut self.backlog);
+        if !backlog.is_empty() {
+            self.receive(&mut backlog, now);
+        }
+    }
+}
+
+/// Later than anything.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! The way to a socket for everybody who does not own it: a queue of frames, bounded in bytes.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use shared::protocol::close::CloseCode;
+
+use super::encode::Frame;
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The peer does not take its frames fast enough. [`Handler::on_drained`](super::handler::Handler::on_drained) is
+    /// called when everything queued has gone to the kernel.
+    #[error("outbox is full")]
+    Full,
+    /// The connection is closing or gone.
+    #[error("connection is closing")]
+    Closed,
+}
+
+/// One connection's queue of frames to send, shared by all who have something to say to it.
+///
+/// Frames leave in the order they were pushed, as many as possible in one system call. An empty outbox owns no buffer.
+#[derive(Debug)]
+pub struct Outbox {
+    len_max: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    frames: VecDeque<Frame>,
+    /// Bytes pushed that the kernel has not taken, those the owner already collected included.
+    len: usize,
+    /// A frame was refused and `on_drained` is owed.
+    refused: bool,
+    woken: bool,
+    close: Option<CloseRequest>,
+    /// Nothing is taken any more.
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+/// What [`Outbox::close`] asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseRequest {
+    /// The code to close with.
+    pub code: CloseCode,
+    /// The words to go with it.
+    pub reason: String,
+    /// Whether what is queued is sent first.
+    pub flush: bool,
+}
+
+/// What the owner of the socket finds in an outbox.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Somebody asked to close.
+    pub close: Option<CloseRequest>,
+    /// Somebody called [`Outbox::wake`].
+    pub woken: bool,
+}
+
+impl Outbox {
+    /// An outbox that holds at most `len_max` bytes of frames, or one frame of any length.
+    pub fn new(len_max: usize) -> Outbox {
+        Outbox {
+            len_max,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Queues a frame.
+    pub fn push(&self, frame: Frame) -> Result<(), Refused> {
+        self.push_within(frame, self.len_max)
+    }
+
+    /// Queues a frame if the queue is then no longer than `len_max` bytes, for callers whose frames have classes.
+    pub fn push_within(&self, frame: Frame, len_max: usize) -> Result<(), Refused> {
+        let mut inner = self.lock();
+        if inner.ended || inner.close.is_some() {
+            return Err(Refused::Closed);
+        }
+        let len = inner.len + frame.wire_len();
+        if inner.len > 0 && len > len_max {
+            inner.refused = true;
+            return Err(Refused::Full);
+        }
+        inner.len = len;
+        inner.frames.push_back(frame);
+        wake(inner);
+        Ok(())
+    }
+
+    /// Closes the connection, after all that was pushed before. Later pushes are refused, later closes ignored.
+    pub fn close(&self, code: CloseCode, reason: impl Into<String>) {
+        self.request_close(code, reason.into(), true);
+    }
+
+    /// Closes the connection at once; what is queued is dropped, but for the rest of a frame half-written.
+    pub fn close_now(&self, code: CloseCode, reason: impl Into<String>) {
+        self.request_close(code, reason.into(), false);
+    }
+
+    fn request_close(&self, code: CloseCode, reason: String, flush: bool) {
+        let mut inner = self.lock();
+        if inner.ended {
+            return;
+        }
+        match &mut inner.close {
+            // The first reason stands, but whoever is in a hurry is heard.
+            Some(asked) => asked.flush &= flush,
+            None => {
+                inner.close = Some(CloseRequest {
+                    code,
+                    reason,
+                    flush,
+                });
+            }
+        }
+        wake(inner);
+    }
+
+    /// Has [`Handler::on_wake`](super::handler::Handler::on_wake) called soon.
+    pub fn wake(&self) {
+        let mut inner = self.lock();
+        inner.woken = true;
+        wake(inner);
+    }
+
+    /// Bytes pushed that the kernel has not taken yet.
+    pub fn queued_len(&self) -> usize {
+        self.lock().len
+    }
+
+    /// Whether the connection is closing or gone.
+    pub fn is_closed(&self) -> bool {
+        let inner = self.lock();
+        inner.ended || inner.close.is_some()
+    }
+
+    /// For the socket's owner: moves what is queued to the end of `frames`.
+    pub fn collect(&self, frames: &mut VecDeque<Frame>) -> Collected {
+        let mut inner = self.lock();
+        if frames.is_empty() {
+            // The allocation moves along, so that there is only one.
+            std::mem::swap(frames, &mut inner.frames);
+        } else {
+            frames.append(&mut inner.frames);
+        }
+        let close = inner.close.take();
+        inner.ended |= close.is_some();
+        Collected {
+            close,
+            woken: std::mem::take(&mut inner.woken),
+        }
+    }
+
+    /// For the socket's owner: `len` bytes of pushed frames were written or dropped. Whether
+    /// [`Handler::on_drained`](super::handler::Handler::on_drained) is due.
+    pub fn settle(&self, len: usize) -> bool {
+        let mut inner = self.lock();
+        inner.len = inner.len.saturating_sub(len);
+        inner.len == 0 && std::mem::take(&mut inner.refused)
+    }
+
+    /// For the socket's owner: takes nothing any more.
+    pub fn end(&self) {
+        let mut inner = self.lock();
+        inner.ended = true;
+        inner.close = None;
+    }
+
+    /// For the socket's owner: who is to be woken by the next push. False, and nobody is kept, if something is waiting
+    /// to be collected already.
+    pub fn register(&self, waker: &Waker) -> bool {
+        let mut inner = self.lock();
+        if !inner.frames.is_empty() || inner.woken || inner.close.is_some() {
+            return false;
+        }
+        match &inner.waker {
+            Some(kept) if kept.will_wake(waker) => {}
+            _ => inner.waker = Some(waker.clone()),
+        }
+        true
+    }
+
+    /// A panic elsewhere cannot leave this queue in a state that hurts, so poison is no reason to panic too.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the owner, after the lock was given back so that it does not run into it.
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let waker = inner.waker.take();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,131 @@
+//! What one connection has yet to write: whole frames in order, and how far the first has gone.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::time::Instant;
+
+use super::encode::Frame;
+use super::frame::Opcode;
+
+/// Answers to pings that may wait to be written. A peer that pings on without reading gets its latest ping answered, as
+/// RFC 6455, 5.5.3 allows, and no memory.
+const PONGS_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    frames: VecDeque<Frame>,
+    /// Bytes of the first frame that are gone.
+    offset: usize,
+    pongs: usize,
+    /// When the kernel last took something, or the first frame came.
+    moved_at: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(now: Instant) -> Writer {
+        Writer {
+            frames: VecDeque::new(),
+            offset: 0,
+            pongs: 0,
+            moved_at: now,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// For the outbox to append to; [`Writer::begin`] is to be called then if it was empty.
+    pub(super) fn frames(&mut self) -> &mut VecDeque<Frame> {
+        &mut self.frames
+    }
+
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.moved_at = now;
+    }
+
+    /// Since when the kernel has taken nothing although there was something.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        (!self.is_empty()).then_some(self.moved_at)
+    }
+
+    /// Queues a control frame.
+    pub(super) fn control(&mut self, frame: Frame, now: Instant) {
+        if self.is_empty() {
+            self.begin(now);
+        }
+        self.frames.push_back(frame);
+    }
+
+    /// Queues the answer to a ping, in the place of an earlier one if there are many.
+    pub(super) fn pong(&mut self, frame: Frame, now: Instant) {
+        if self.pongs >= PONGS_MAX {
+            let latest = self.frames.iter_mut().rfind(|f| f.is(Opcode::Pong));
+            *latest.expect("pongs are counted") = frame;
+            return;
+        }
+        self.pongs += 1;
+        self.control(frame, now);
+    }
+
+    pub(super) fn slices<'s>(&'s self, slices: &mut [IoSlice<'s>]) -> usize {
+        let mut offset = self.offset;
+        let mut filled = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(&frame.as_bytes()[offset..]);
+            offset = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// `len` bytes are gone. Returns how many bytes of messages are settled by that.
+    pub(super) fn wrote(&mut self, len: usize, now: Instant) -> usize {
+        if len > 0 {
+            self.moved_at = now;
+        }
+        self.offset += len;
+        let mut settled = 0;
+        while let Some(frame) = self.frames.front()
+            && self.offset >= frame.wire_len()
+        {
+            self.offset -= frame.wire_len();
+            settled += self.forget_front();
+        }
+        if self.frames.is_empty() {
+            // A quiet connection holds no buffer.
+            self.frames = VecDeque::new();
+        }
+        settled
+    }
+
+    /// Drops all but the rest of a frame half-written. Returns how many bytes of messages are settled by that.
+    pub(super) fn drop_unsent(&mut self) -> usize {
+        let keep = if self.offset > 0 { 1 } else { 0 };
+        let mut settled = 0;
+        for frame in self.frames.drain(keep..) {
+            settled += message_len(&frame);
+        }
+        self.pongs = self.frames.iter().filter(|f| f.is(Opcode::Pong)).count();
+        settled
+    }
+
+    fn forget_front(&mut self) -> usize {
+        let Some(frame) = self.frames.pop_front() else {
+            return 0;
+        };
+        if frame.is(Opcode::Pong) {
+            self.pongs -= 1;
+        }
+        message_len(&frame)
+    }
+}
+
+/// The length by which the outbox counts this frame: control frames never were in it.
+fn message_len(frame: &Frame) -> usize {
+    if frame.is(Opcode::Text) || frame.is(Opcode::Binary) {
+        frame.wire_len()
+    } else {
+        0
+    }
+}

@@ -1,0 +1,3 @@
+//! The words between browser and gateway.
+
+pub mod close;
