@@ -222,8 +222,9 @@ pub struct Attendance {
 pub struct Group {
     /// Connections on all nodes whose lease holds.
     pub count: u64,
-    /// Since when the count has been 0, on the backplane's clock; `None` while it is not. Time in which no node could
-    /// report is not counted: after such a gap the absence starts anew.
+    /// Since when the count has been 0, on the backplane's clock; `None` while it is not. A lease that ran out counts from
+    /// when it ran out. Time in which no node could report is not counted: when no lease held in the room, the absence of
+    /// all starts anew with the next report.
     pub absent_since: Option<Millis>,
 }
 
@@ -285,6 +286,39 @@ pub struct Offer {
     pub user: String,
     /// `data` of the other.
     pub data: Bytes,
+}
+
+impl Offer {
+    /// As it travels: `id LF pool LF waiting LF <bytes in user> LF user data`, simple enough for a script to make.
+    /// `user` and `data` may hold any bytes; the other three are harmless names.
+    pub fn encode(&self) -> Bytes {
+        let Offer {
+            id,
+            pool,
+            waiting,
+            user,
+            data,
+        } = self;
+        let head = format!("{id}\n{pool}\n{waiting}\n{}\n{user}", user.len());
+        Bytes::from([head.as_bytes(), data].concat())
+    }
+
+    /// Reads what [`Offer::encode`] made; `None` for anything else.
+    pub fn decode(body: &Bytes) -> Option<Offer> {
+        let mut parts = body.splitn(5, |byte| *byte == b'\n');
+        let mut text = || std::str::from_utf8(parts.next()?).ok();
+        let (id, pool, waiting, user_len) = (text()?, text()?, text()?, text()?);
+        let user_len: usize = user_len.parse().ok()?;
+        let rest = body.slice_ref(parts.next()?);
+        let user = std::str::from_utf8(rest.get(..user_len)?).ok()?;
+        Some(Offer {
+            id: id.into(),
+            pool: pool.into(),
+            waiting: waiting.into(),
+            user: user.into(),
+            data: rest.slice(user_len..),
+        })
+    }
 }
 
 /// What this node can say of its link to the others.
@@ -397,7 +431,8 @@ pub trait Backplane: Send + Sync + fmt::Debug {
     /// same `expected`, exactly one wins. A log never changes but at its end.
     async fn append(&self, room: &Room, append: Append) -> Answer<Appended>;
 
-    /// The log from `from` to its end, `None` if there is none. Sees every append answered before the call.
+    /// The log from `from` to its end, `None` if there is none; no events if it ends at or before `from`. Sees every
+    /// append answered before the call, and every one whose signal was heard before.
     async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>>;
 
     /// Life and end (the next event's number) of the log, `None` if there is none. Sees every append answered before.
@@ -457,7 +492,9 @@ pub trait Backplane: Send + Sync + fmt::Debug {
     async fn set(&self, key: &str) -> Answer<Vec<String>>;
 
     /// Seeks an opponent in a pool (named as a key): atomically offers to pair with the longest-waiting live seeker of
-    /// another user, else waits. Repeated with the same `id` while waiting: waits on, its place kept.
+    /// another user, else waits. Repeated with the same `id` while waiting: waits on, its place kept; after its own offer,
+    /// while that stands or a pairing came of it: the same offer again. An offer made to this `id` that was not accepted
+    /// yet is refused by it.
     async fn seek(&self, pool: &str, seeker: &Seeker) -> Answer<Sought>;
 
     /// Keeps waiting seeks alive for another [`SEEK_TTL`]. Answers the ids that are no longer in the pool: offered or lapsed.
