@@ -42,6 +42,20 @@ impl Color {
         self as usize
     }
 
+    pub(super) const fn to_chess(self) -> chess::Color {
+        match self {
+            Self::White => chess::Color::White,
+            Self::Black => chess::Color::Black,
+        }
+    }
+
+    pub(super) const fn from_chess(color: chess::Color) -> Self {
+        match color {
+            chess::Color::White => Self::White,
+            chess::Color::Black => Self::Black,
+        }
+    }
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
