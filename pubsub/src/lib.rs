@@ -5,5 +5,7 @@
 //! unreliable doorbell into an ordered stream.
 
 pub mod backplane;
+pub mod embedded;
 
 pub use backplane::*;
+pub use embedded::Embedded;

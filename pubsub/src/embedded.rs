@@ -1,0 +1,358 @@
+//! The backplane of a single process: everything in memory behind a mutex for each partition, and, if wanted, a journal on
+//! disk that running games survive a crash by.
+//!
+//! Every handle cloned from one [`Embedded`] is a node of the same backplane. Nothing here is a task or a timer: leases
+//! are looked at when somebody calls, so that a simulation with paused time sees exactly what it caused.
+//!
+//! Logs of finished games are kept, packed: there is no archive yet to move them to.
+
+mod attendance;
+mod clock;
+mod log;
+mod partition;
+mod pool;
+mod records;
+
+use crate::*;
+use async_trait::async_trait;
+use bytes::Bytes;
+use clock::Clock;
+use log::PackedLog;
+use partition::{Judged, Partition};
+use pool::Pool;
+use rand::{
+    SeedableRng,
+    distr::{Alphanumeric, SampleString},
+    rngs::StdRng,
+};
+use records::Records;
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Mutexes the rooms are spread over: many more than cores, so that two busy rooms rarely meet.
+const PARTITIONS: usize = 64;
+
+/// How an [`Embedded`] backplane is to be. The default keeps everything in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What the clock shows at the start; `None` for the wall's time. For simulations.
+    pub start: Option<Millis>,
+    /// Where the names of epochs and offers come from; `None` for unpredictable ones. For simulations.
+    pub seed: Option<u64>,
+}
+
+/// Why an [`Embedded`] backplane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {}
+
+/// A handle of an in-process backplane. Clones are further nodes on the same one.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    partitions: Vec<Mutex<Partition>>,
+    records: Mutex<Records>,
+    pools: Mutex<HashMap<String, Pool>>,
+    random: Mutex<StdRng>,
+    next_listener: AtomicU64,
+}
+
+impl Embedded {
+    /// Starts a backplane.
+    pub fn new(options: Options) -> Result<Embedded, OpenError> {
+        let start = options.start.unwrap_or_else(clock::wall);
+        let random = options
+            .seed
+            .map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
+        Ok(Embedded {
+            shared: Arc::new(Shared {
+                clock: Clock::starting_at(start),
+                partitions: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
+                records: Mutex::default(),
+                pools: Mutex::default(),
+                random: Mutex::new(random),
+                next_listener: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// Puts another log in the place of a room's, or takes it away, without telling anybody: what a failover, an operator or a
+    /// bad disk may do to a log. For tests of those who must notice.
+    pub fn replace_log(&self, room: &Room, log: Option<(Epoch, Vec<Bytes>)>) {
+        let log = log.map(|(epoch, events)| {
+            let mut log = PackedLog::new(epoch);
+            log.extend(&events);
+            log
+        });
+        self.shared.partition(room).replace(room, log);
+    }
+
+    fn now_ms(&self) -> Millis {
+        self.shared.clock.now()
+    }
+
+    fn pool<T>(&self, name: &str, act: impl FnOnce(&mut Pool) -> T) -> T {
+        let mut pools = lock(&self.shared.pools);
+        let pool = pools.entry(name.into()).or_default();
+        let answer = act(pool);
+        if pool.is_empty() {
+            pools.remove(name);
+        }
+        answer
+    }
+
+    fn tell(&self, mailbox: &Room, topic: &str, body: Bytes) {
+        let topic = topic.into();
+        let signal = Signal::Message(Message { topic, body });
+        self.shared.partition(mailbox).publish(mailbox, signal);
+    }
+}
+
+impl Shared {
+    fn partition(&self, room: &Room) -> MutexGuard<'_, Partition> {
+        let mut hasher = DefaultHasher::new();
+        room.hash(&mut hasher);
+        lock(&self.partitions[hasher.finish() as usize % PARTITIONS])
+    }
+
+    fn random(&self, len: usize) -> String {
+        Alphanumeric.sample_string(&mut *lock(&self.random), len)
+    }
+}
+
+/// A panic elsewhere while the lock was held leaves whole values behind: every change is one insertion or removal.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// Ends a listener when its [`Subscription`] is dropped.
+#[derive(Debug)]
+struct Listener {
+    shared: Weak<Shared>,
+    room: Room,
+    id: u64,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.partition(&self.room).unlisten(&self.room, self.id);
+        }
+    }
+}
+
+#[async_trait]
+impl Backplane for Embedded {
+    fn now(&self) -> Millis {
+        self.now_ms()
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            reachable: true,
+            hears: true,
+        }
+    }
+
+    /// Appending nothing is answered as already done, or as [`Appended::Gone`].
+    async fn append(&self, room: &Room, append: Append) -> Answer<Appended> {
+        let mut partition = self.shared.partition(room);
+        match partition.judge(room, &append, self.now_ms()) {
+            Judged::Answer(answer) => return Ok(answer),
+            Judged::Fits => {}
+        }
+        let epoch = match partition.log(room) {
+            Some(log) if !log.fits(&append.events) => {
+                return Err(Unavailable(format!("the log of {room} is full")));
+            }
+            Some(log) => log.epoch.clone(),
+            None => Epoch::new(1, &self.shared.random(8)),
+        };
+        partition.extend(room, &append, || PackedLog::new(epoch.clone()));
+        Ok(Appended::Appended { epoch })
+    }
+
+    async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>> {
+        Ok(self.shared.partition(room).read(room, from))
+    }
+
+    async fn end(&self, room: &Room) -> Answer<Option<(Epoch, Seq)>> {
+        let partition = self.shared.partition(room);
+        Ok(partition
+            .log(room)
+            .map(|log| (log.epoch.clone(), log.end())))
+    }
+
+    fn subscribe(&self, room: &Room) -> Subscription {
+        let id = self.shared.next_listener.fetch_add(1, Ordering::Relaxed);
+        let (sender, subscription) = Subscription::new(Listener {
+            shared: Arc::downgrade(&self.shared),
+            room: room.clone(),
+            id,
+        });
+        self.shared.partition(room).listen(room, id, sender);
+        subscription
+    }
+
+    async fn publish(&self, room: &Room, message: Message) -> Answer<()> {
+        let partition = self.shared.partition(room);
+        partition.publish(room, Signal::Message(message));
+        Ok(())
+    }
+
+    async fn say(&self, room: &Room, message: Message) -> Answer<()> {
+        let now = self.now_ms();
+        self.shared.partition(room).say(room, message, now);
+        Ok(())
+    }
+
+    async fn history(&self, room: &Room, topic: &str) -> Answer<Vec<Bytes>> {
+        let now = self.now_ms();
+        Ok(self.shared.partition(room).history(room, topic, now))
+    }
+
+    async fn attend(
+        &self,
+        room: &Room,
+        node: &str,
+        counts: &[u32],
+        ttl: Duration,
+    ) -> Answer<Attendance> {
+        let now = self.now_ms();
+        let mut partition = self.shared.partition(room);
+        Ok(partition.attend(room, now, node, counts, millis(ttl)))
+    }
+
+    async fn sweep(
+        &self,
+        node: &str,
+        before: Millis,
+        limit: usize,
+        ttl: Duration,
+    ) -> Answer<Vec<(Room, Millis)>> {
+        let now = self.now_ms();
+        let partitions = self.shared.partitions.iter();
+        let mut due: Vec<(Millis, Room)> = partitions
+            .flat_map(|partition| lock(partition).sweep(now, node, before, limit, millis(ttl)))
+            .collect();
+        due.sort();
+        due.truncate(limit);
+        Ok(due
+            .into_iter()
+            .map(|(deadline, room)| (room, deadline))
+            .collect())
+    }
+
+    async fn put(&self, key: &str, value: Bytes, ttl: Duration, put: Put) -> Answer<Option<Bytes>> {
+        let now = self.now_ms();
+        let mut records = lock(&self.shared.records);
+        let in_the_way = records.in_the_way(now, key, put);
+        if in_the_way.is_none() {
+            records.put(now, key, value, now.saturating_add(millis(ttl)));
+        }
+        Ok(in_the_way)
+    }
+
+    async fn get(&self, key: &str) -> Answer<Option<Bytes>> {
+        let now = self.now_ms();
+        Ok(lock(&self.shared.records).get(now, key))
+    }
+
+    async fn remove(&self, key: &str) -> Answer<()> {
+        lock(&self.shared.records).remove(key);
+        Ok(())
+    }
+
+    async fn join_set(&self, key: &str, member: &str, ttl: Duration) -> Answer<()> {
+        let now = self.now_ms();
+        let until = now.saturating_add(millis(ttl));
+        lock(&self.shared.records).join(now, key, member, until);
+        Ok(())
+    }
+
+    async fn leave_set(&self, key: &str, member: &str) -> Answer<()> {
+        lock(&self.shared.records).leave(key, member);
+        Ok(())
+    }
+
+    async fn set(&self, key: &str) -> Answer<Vec<String>> {
+        let now = self.now_ms();
+        Ok(lock(&self.shared.records).members(now, key))
+    }
+
+    async fn seek(&self, pool: &str, seeker: &Seeker) -> Answer<Sought> {
+        let (now, name) = (self.now_ms(), self.shared.random(16));
+        let seeking = self.pool(pool, |entry| entry.seek(now, pool, seeker, name));
+        if let Some((mailbox, offer)) = seeking.refused {
+            self.tell(&mailbox, topic::REFUSED, Bytes::from(offer));
+        }
+        if let Some((mailbox, offer)) = seeking.offered {
+            self.tell(&mailbox, topic::OFFER, offer.encode());
+        }
+        Ok(seeking.sought)
+    }
+
+    async fn renew_seeks(&self, pool: &str, ids: &[String]) -> Answer<Vec<String>> {
+        let now = self.now_ms();
+        Ok(self.pool(pool, |pool| {
+            let gone = ids.iter().filter(|id| !pool.renew(now, id));
+            gone.cloned().collect()
+        }))
+    }
+
+    async fn cancel_seek(&self, pool: &str, id: &str) -> Answer<bool> {
+        let now = self.now_ms();
+        Ok(self.pool(pool, |pool| pool.cancel(now, id)))
+    }
+
+    async fn accept_offer(&self, pool: &str, offer: &str, pairing: Bytes) -> Answer<Option<Bytes>> {
+        let now = self.now_ms();
+        let (holds, told) = self.pool(pool, |pool| {
+            if !pool.is_open(now, offer) {
+                return (pool.pairing(now, offer), None);
+            }
+            let mailbox = pool.accept(offer, pairing.clone(), Pool::pairing_until(now));
+            (Some(pairing), mailbox)
+        });
+        if let (Some(pairing), Some(mailbox)) = (&holds, told) {
+            let body = [offer.as_bytes(), b"\n", pairing].concat();
+            self.tell(&mailbox, topic::PAIRED, Bytes::from(body));
+        }
+        Ok(holds)
+    }
+
+    async fn refuse_offer(&self, pool: &str, offer: &str) -> Answer<()> {
+        let now = self.now_ms();
+        if let Some(mailbox) = self.pool(pool, |pool| pool.refuse(now, offer)) {
+            let body = Bytes::copy_from_slice(offer.as_bytes());
+            self.tell(&mailbox, topic::REFUSED, body);
+        }
+        Ok(())
+    }
+
+    async fn settle_offer(&self, pool: &str, offer: &str) -> Answer<Option<Bytes>> {
+        let now = self.now_ms();
+        Ok(self.pool(pool, |pool| {
+            let pairing = pool.pairing(now, offer);
+            if pairing.is_none() {
+                pool.refuse(now, offer);
+            }
+            pairing
+        }))
+    }
+}
