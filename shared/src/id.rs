@@ -12,11 +12,13 @@ pub const USER_ID_LEN_MAX: usize = 128;
 /// A game's id, and so its room's: 1 to 32 characters of `[A-Za-z0-9]`. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct GameId(Arc<str>);
 
 /// A user's id: 1 to 128 bytes without control characters or spaces. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct UserId(Arc<str>);
 
 /// An id that cannot be one; the text says why.

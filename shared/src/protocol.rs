@@ -6,6 +6,9 @@ pub mod close;
 
 pub mod server;
 
+#[cfg(test)]
+mod typescript;
+
 pub use client::{ClientMessage, DecodeError, Request, RequestId};
 pub use server::{ErrorCode, ServerMessage};
 

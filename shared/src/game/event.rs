@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 /// A player as everybody sees him.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Player {
     /// Whose seat it is.
     pub id: UserId,
@@ -20,6 +21,7 @@ pub struct Player {
 /// Thinking time of one side for the whole game, and what each move adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct TimeControl {
     /// Milliseconds at the start.
     pub initial_ms: i64,
@@ -30,6 +32,7 @@ pub struct TimeControl {
 /// What both sides have left at an event's `at`, increment included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ClockReading {
     /// White's milliseconds.
     pub white_ms: i64,
@@ -39,6 +42,7 @@ pub struct ClockReading {
 
 /// One entry of a game's log.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Event {
     /// Its number in the log; the first key of the JSON, so that readers find it without parsing the rest.
     pub seq: Seq,
@@ -52,6 +56,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum EventBody {
     /// The room exists; always `seq` 0.
     GameCreated(GameCreated),
@@ -82,6 +87,7 @@ pub enum EventBody {
 /// Payload of `game_created`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct GameCreated {
     /// The game.
     pub game_id: GameId,
@@ -89,7 +95,7 @@ pub struct GameCreated {
     pub white_player: Player,
     /// Who has Black.
     pub black_player: Player,
-    /// Clocks; `None` for untimed.
+    /// Clocks; null for untimed.
     pub time_control: Option<TimeControl>,
     /// Position at the start.
     pub fen: String,
@@ -98,6 +104,7 @@ pub struct GameCreated {
 /// Payload of `move`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Moved {
     /// The game.
     pub game_id: GameId,
@@ -112,12 +119,14 @@ pub struct Moved {
     pub clock: Option<ClockReading>,
     /// True if it gives check; left out otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(test, ts(optional, as = "Option<bool>"))]
     pub check: bool,
 }
 
 /// A move in the notations clients want.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct MoveMade {
     /// Origin square, `e2`.
     pub from: String,
@@ -125,6 +134,7 @@ pub struct MoveMade {
     pub to: String,
     /// `q`, `r`, `b` or `n` for a promotion; left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional, type = "\"q\" | \"r\" | \"b\" | \"n\""))]
     pub promotion: Option<char>,
     /// Standard algebraic notation with `+` and `#`.
     pub san: String,
@@ -148,6 +158,7 @@ impl MoveMade {
 /// Payload of offers and their refusals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct By {
     /// The game.
     pub game_id: GameId,
@@ -158,6 +169,7 @@ pub struct By {
 /// Payload of `takeback`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Takeback {
     /// The game.
     pub game_id: GameId,
@@ -172,6 +184,7 @@ pub struct Takeback {
 /// Payload of `clock_credited`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ClockCredited {
     /// The game.
     pub game_id: GameId,
@@ -188,6 +201,7 @@ pub struct ClockCredited {
 /// Why time was given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum CreditCause {
     /// The servers were away.
     Outage,
@@ -196,6 +210,7 @@ pub enum CreditCause {
 /// Payload of `rematch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Rematch {
     /// The finished game.
     pub game_id: GameId,
@@ -212,6 +227,7 @@ pub struct Rematch {
 /// Payload of `game_over`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct GameOver {
     /// The game.
     pub game_id: GameId,
@@ -225,6 +241,7 @@ pub struct GameOver {
 
 /// A result as PGN spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum GameResult {
     /// White won.
     #[serde(rename = "1-0")]
@@ -243,6 +260,7 @@ pub enum GameResult {
 /// Why a game ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum Reason {
     /// Mate on the board.
     Checkmate,

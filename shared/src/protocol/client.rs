@@ -18,9 +18,10 @@ use std::borrow::Cow;
 /// A client's own mark on a request: a number or a short string, carried back by the direct answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum RequestId {
     /// A JSON number.
-    Number(serde_json::Number),
+    Number(#[cfg_attr(test, ts(type = "number"))] serde_json::Number),
     /// At most 64 bytes.
     Text(String),
 }
@@ -106,36 +107,45 @@ pub enum PlayerAction {
 /// Payload of `init_game`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Seek {
     /// Null for untimed; left out for 10+0.
     #[serde(default = "ten_minutes")]
+    #[cfg_attr(test, ts(optional = nullable))]
     pub time_control: Option<TimeControl>,
     /// A guest's shown name.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub name: Option<String>,
 }
 
 /// Payload of `create_game`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct CreateGame {
     /// Null for untimed; left out for 10+0.
     #[serde(default = "ten_minutes")]
+    #[cfg_attr(test, ts(optional = nullable))]
     pub time_control: Option<TimeControl>,
     /// The creator's colour.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional, as = "Option<ColorChoice>"))]
     pub color: ColorChoice,
     /// A guest's shown name.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub name: Option<String>,
     /// The same key of the same user gives the same game.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub key: Option<String>,
 }
 
 /// Which colour the creator of a game wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ColorChoice {
     /// White.
     White,
@@ -149,31 +159,37 @@ pub enum ColorChoice {
 /// Payload of `join_game`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct JoinGame {
     /// The invitation's game.
     pub game_id: GameId,
     /// A guest's shown name.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub name: Option<String>,
 }
 
 /// Payload of `join_room`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct JoinRoom {
     /// The game.
     pub game_id: GameId,
     /// Last event seen.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub seq: Option<Seq>,
     /// The life of the log it was seen in.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub epoch: Option<String>,
 }
 
 /// Payload that names a game only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct GameRef {
     /// The game.
     pub game_id: GameId,
@@ -182,49 +198,60 @@ pub struct GameRef {
 /// Payload of a player's actions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct OfferRef {
     /// The game.
     pub game_id: GameId,
     /// The offer meant.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub seq: Option<Seq>,
 }
 
 /// Payload of `move`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct MoveRequest {
     /// May be left out with exactly one running game.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub game_id: Option<GameId>,
     /// The move.
     #[serde(rename = "move", deserialize_with = "move_input")]
+    #[cfg_attr(test, ts(type = "MoveInput"))]
     pub mv: MoveInput,
     /// Which half move it is meant to be.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub ply: Option<Ply>,
     /// Last event seen.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub seq: Option<Seq>,
 }
 
 /// Payload of `claim_draw`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ClaimDraw {
     /// The game.
     pub game_id: GameId,
     /// The intended move.
     #[serde(rename = "move", default, deserialize_with = "optional_move_input")]
+    #[cfg_attr(test, ts(optional, type = "MoveInput"))]
     pub mv: Option<MoveInput>,
     /// Last event seen.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional))]
     pub seq: Option<Seq>,
 }
 
 /// Payload of `chat`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Chat {
     /// The game.
     pub game_id: GameId,
@@ -234,9 +261,11 @@ pub struct Chat {
 
 /// Payload of `ping`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ping {
     /// Anything; carried back.
     #[serde(default)]
+    #[cfg_attr(test, ts(optional, type = "unknown"))]
     pub t: Option<serde_json::Value>,
 }
 

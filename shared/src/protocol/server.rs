@@ -12,6 +12,7 @@ use serde::Serialize;
 /// One message of a gateway.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", content = "payload", rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ServerMessage {
     /// First message on every connection.
     Welcome(Welcome),
@@ -50,6 +51,7 @@ pub enum ServerMessage {
 /// Payload of `welcome`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Welcome {
     /// Who the connection is.
     pub user: Player,
@@ -57,7 +59,7 @@ pub struct Welcome {
     pub token: String,
     /// This node's name.
     pub node: String,
-    /// [`super::VERSION`].
+    /// The protocol version, [`super::VERSION`].
     pub protocol: u32,
     /// The backplane's clock.
     pub server_time: Timestamp,
@@ -70,6 +72,7 @@ pub struct Welcome {
 /// Payload of `waiting`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Waiting {
     /// The pool.
     pub time_control: Option<TimeControl>,
@@ -78,6 +81,7 @@ pub struct Waiting {
 /// Payload of `game_added`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct GameAdded {
     /// The game to be.
     pub game_id: GameId,
@@ -88,6 +92,7 @@ pub struct GameAdded {
 /// Payload of `invitation`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Invitation {
     /// The game to be.
     pub game_id: GameId,
@@ -104,6 +109,7 @@ pub struct Invitation {
 /// Payload of `game_joined` and `init_game`: all there is to know of a room.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Snapshot {
     /// The game.
     pub game_id: GameId,
@@ -153,6 +159,7 @@ pub struct Snapshot {
 
 /// One move of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct MoveRecord {
     /// `e2e4`
     pub uci: String,
@@ -165,6 +172,7 @@ pub struct MoveRecord {
 /// Running or over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum Status {
     /// Running.
     Started,
@@ -174,6 +182,7 @@ pub enum Status {
 
 /// Whether the players are connected to any node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Presence {
     /// White is connected.
     pub white: bool,
@@ -184,6 +193,7 @@ pub struct Presence {
 /// Payload of `resumed`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Resumed {
     /// The game.
     pub game_id: GameId,
@@ -196,6 +206,7 @@ pub struct Resumed {
 /// Payload of `game_not_found`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct GameOnly {
     /// The id asked for.
     pub game_id: GameId,
@@ -204,24 +215,30 @@ pub struct GameOnly {
 /// Payload of `ack`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ack {
     /// The game.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub game_id: Option<GameId>,
     /// Life of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub epoch: Option<String>,
     /// The event that was the request's effect.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub seq: Option<Seq>,
     /// The half move made.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub ply: Option<Ply>,
 }
 
 /// Payload of `error`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ErrorBody {
     /// For programs.
     pub code: ErrorCode,
@@ -231,15 +248,18 @@ pub struct ErrorBody {
     pub retryable: bool,
     /// The game meant.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub game_id: Option<GameId>,
     /// When to try again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub retry_after_ms: Option<u64>,
 }
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ErrorCode {
     /// Not JSON, or nested too deep.
     BadJson,
@@ -295,6 +315,7 @@ impl ErrorCode {
 /// Payload of `viewers`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Viewers {
     /// The game.
     pub game_id: GameId,
@@ -305,6 +326,7 @@ pub struct Viewers {
 /// Payload of `presence`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct PresenceChange {
     /// The game.
     pub game_id: GameId,
@@ -314,12 +336,14 @@ pub struct PresenceChange {
     pub online: bool,
     /// When the opponent may claim the win if he stays away.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
     pub claimable_at: Option<Timestamp>,
 }
 
 /// Who hears a line of chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ChatChannel {
     /// The two players.
     Players,
@@ -330,6 +354,7 @@ pub enum ChatChannel {
 /// Who said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum ChatRole {
     /// The player of White.
     White,
@@ -342,6 +367,7 @@ pub enum ChatRole {
 /// Payload of `chat`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ChatLine {
     /// The game.
     pub game_id: GameId,
@@ -360,10 +386,12 @@ pub struct ChatLine {
 /// Payload of `chat_history`: up to 50 payloads of `chat`, oldest first, as they were stored.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ChatHistory {
     /// The game.
     pub game_id: GameId,
     /// The lines.
+    #[cfg_attr(test, ts(as = "Vec<ChatLine>"))]
     pub messages: Vec<Box<serde_json::value::RawValue>>,
 }
 
@@ -383,9 +411,11 @@ impl PartialEq for ChatHistory {
 /// Payload of `pong`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Pong {
     /// What `ping` brought.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional, type = "unknown"))]
     pub t: Option<serde_json::Value>,
     /// The backplane's clock.
     pub server_time: Timestamp,
@@ -394,6 +424,7 @@ pub struct Pong {
 /// Payload of `drain`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Drain {
     /// Reconnect at a random moment within this time.
     pub reconnect_within_ms: u64,

@@ -6,6 +6,7 @@ use std::fmt;
 /// One side of the board: `"white"` or `"black"` on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub enum Color {
     /// Moves first.
     White,
