@@ -1,3 +1,4 @@
 //! A gateway node: sockets in, sockets out.
 
+pub mod http;
 pub mod websocket;

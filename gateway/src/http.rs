@@ -1,0 +1,3 @@
+//! What the public port serves besides `/ws`.
+
+pub mod assets;
