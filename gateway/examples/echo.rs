@@ -1,7 +1,7 @@
 //! Sends back what it gets, through the same socket code as the gateway: the server that conformance suites talk to.
 //!
 //! `cargo run -p gateway --example echo -- --listen 127.0.0.1:9001` serves `/` and `/echo`; port 0 takes a free port. The
-//! first line on standard output says where.
+//! first line on standard output says where. `gateway/tests/websocket` runs the same router in its own process.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -44,26 +44,17 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let listener = bind(args.listen)?;
     println!("listening http={}", listener.local_addr()?);
-    let limits = Arc::new(Limits {
-        rules: Rules {
-            message_len_max: MESSAGE_LEN_MAX,
-            message_skip_max: MESSAGE_LEN_MAX,
-            binary: true,
-        },
+    let limits = Limits {
         heartbeat: Duration::from_secs(args.heartbeat_seconds),
-        ..Limits::default()
-    });
-    let stop = CancellationToken::new();
-    let sockets = TaskTracker::new();
-    let echo = any({
-        let (sockets, stop) = (sockets.clone(), stop.clone());
-        move |upgrade| echo(upgrade, limits, sockets, stop)
-    });
-    let router = Router::new().route("/", echo.clone()).route("/echo", echo);
+        ..limits()
+    };
     let http = HttpLimits {
         connections_max: args.max_connections,
         ..HttpLimits::default()
     };
+    let stop = CancellationToken::new();
+    let sockets = TaskTracker::new();
+    let router = router(limits, sockets.clone(), stop.clone());
     tokio::spawn({
         let stop = stop.clone();
         async move {
@@ -76,6 +67,25 @@ async fn main() -> anyhow::Result<()> {
     sockets.close();
     sockets.wait().await;
     Ok(())
+}
+
+/// An echo takes binary messages too, and large ones.
+pub fn limits() -> Limits {
+    Limits {
+        rules: Rules {
+            message_len_max: MESSAGE_LEN_MAX,
+            message_skip_max: MESSAGE_LEN_MAX,
+            binary: true,
+        },
+        ..Limits::default()
+    }
+}
+
+/// The echo at `/` and `/echo`. Its sockets run in `sockets` until `stop` is cancelled.
+pub fn router(limits: Limits, sockets: TaskTracker, stop: CancellationToken) -> Router {
+    let limits = Arc::new(limits);
+    let echo = any(move |upgrade| echo(upgrade, limits, sockets, stop));
+    Router::new().route("/", echo.clone()).route("/echo", echo)
 }
 
 async fn echo(

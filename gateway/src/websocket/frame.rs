@@ -11,23 +11,13 @@ use std::borrow::Cow;
 
 use shared::protocol::close::CloseCode;
 
-/// The kinds of frame that exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Opcode {
-    /// Goes on with a message begun by another frame.
-    Continuation = 0x0,
-    /// Begins a text message.
-    Text = 0x1,
-    /// Begins a binary message.
-    Binary = 0x2,
-    /// Ends the conversation.
-    Close = 0x8,
-    /// Asks whether the other side lives.
-    Ping = 0x9,
-    /// Says so.
-    Pong = 0xA,
-}
+mod goodbye;
+mod header;
+mod message;
+
+pub use header::Opcode;
+use header::{HEADER_LEN_MAX, Header, take};
+use message::{Message, whole};
 
 /// What the server takes from its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +79,6 @@ const fn broken(reason: &'static str) -> ProtocolError {
         reason,
     }
 }
-
-const NOT_UTF8: ProtocolError = ProtocolError {
-    code: CloseCode::NotUtf8,
-    reason: "text is not UTF-8",
-};
 
 /// Reads one client's side of a connection.
 #[derive(Debug, Default)]
@@ -275,239 +260,11 @@ impl Reader {
     }
 }
 
-/// A data message of which at least one byte or frame is still to come.
-#[derive(Debug)]
-struct Message {
-    text: bool,
-    data: Vec<u8>,
-    /// How much of `data` is known to be UTF-8; at most three bytes less than all of it.
-    valid_len: usize,
-    /// The announced length of all its frames so far, bytes.
-    len: u64,
-    /// Too large to be kept; only its end is waited for.
-    skipped: bool,
-}
-
-impl Message {
-    fn begin(frame: &Header, rules: &Rules) -> Message {
-        let mut message = Message {
-            text: frame.opcode == Opcode::Text,
-            data: Vec::new(),
-            valid_len: 0,
-            len: 0,
-            skipped: false,
-        };
-        message.grow(frame.len, rules);
-        message
-    }
-
-    fn grow(&mut self, len: u64, rules: &Rules) {
-        self.len = len;
-        if len > rules.message_len_max as u64 {
-            self.skipped = true;
-            self.data = Vec::new();
-        }
-    }
-
-    /// Keeps these bytes. Memory grows with what came, never with what a header promised.
-    fn extend(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
-        if self.skipped {
-            return Ok(());
-        }
-        self.data.extend_from_slice(payload);
-        if self.text {
-            match std::str::from_utf8(&self.data[self.valid_len..]) {
-                Ok(_) => self.valid_len = self.data.len(),
-                Err(error) if error.error_len().is_some() => return Err(NOT_UTF8),
-                Err(error) => self.valid_len += error.valid_up_to(),
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Incoming<'static>, ProtocolError> {
-        if self.skipped {
-            Ok(Incoming::TooLarge)
-        } else if self.text {
-            let text = String::from_utf8(self.data).map_err(|_| NOT_UTF8)?;
-            Ok(Incoming::Text(Cow::Owned(text)))
-        } else {
-            Ok(Incoming::Binary(Cow::Owned(self.data)))
-        }
-    }
-}
-
-fn whole(opcode: Opcode, payload: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
-    if opcode == Opcode::Text {
-        let text = std::str::from_utf8(payload).map_err(|_| NOT_UTF8)?;
-        Ok(Incoming::Text(Cow::Borrowed(text)))
-    } else {
-        Ok(Incoming::Binary(Cow::Borrowed(payload)))
-    }
-}
-
 fn control(opcode: Opcode, payload: Cow<'_, [u8]>) -> Result<Incoming<'_>, ProtocolError> {
     match opcode {
         Opcode::Ping => Ok(Incoming::Ping(payload)),
         Opcode::Pong => Ok(Incoming::Pong(payload)),
-        _ => close(payload),
-    }
-}
-
-fn close(payload: Cow<'_, [u8]>) -> Result<Incoming<'_>, ProtocolError> {
-    let code = match payload.as_ref() {
-        [] => None,
-        [_] => return Err(broken("close code of one byte")),
-        [high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
-    };
-    if code.is_some_and(|code| !may_be_sent(code)) {
-        return Err(broken("close code that may not be sent"));
-    }
-    let reason_not_utf8 = |_| ProtocolError {
-        code: CloseCode::NotUtf8,
-        reason: "close reason is not UTF-8",
-    };
-    let reason = match payload {
-        Cow::Borrowed(bytes) => {
-            let reason = bytes.get(2..).unwrap_or_default();
-            Cow::Borrowed(std::str::from_utf8(reason).map_err(reason_not_utf8)?)
-        }
-        Cow::Owned(bytes) => {
-            let reason = bytes.get(2..).unwrap_or_default();
-            Cow::Owned(
-                std::str::from_utf8(reason)
-                    .map_err(reason_not_utf8)?
-                    .to_owned(),
-            )
-        }
-    };
-    Ok(Incoming::Close { code, reason })
-}
-
-/// Codes a peer may put into a close frame: RFC 6455, 7.4, and the registry as it stands (1012–1014 came later).
-fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
-/// Two bytes, a length of eight, a mask of four.
-const HEADER_LEN_MAX: usize = 14;
-
-#[derive(Clone, Copy, Debug)]
-struct Header {
-    fin: bool,
-    opcode: Opcode,
-    /// The payload's length, bytes.
-    len: u64,
-    /// How much of it is still to come.
-    remaining: u64,
-    mask: [u8; 4],
-}
-
-impl Header {
-    /// The header at the front of `bytes` and its length; `None` if it goes on beyond them. Rules that the first bytes
-    /// already break are found then.
-    fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
-        let Some(first) = bytes.first() else {
-            return Ok(None);
-        };
-        if first & 0x70 != 0 {
-            return Err(broken("reserved bit set"));
-        }
-        let fin = first & 0x80 != 0;
-        let opcode = Opcode::from_bits(first & 0x0F).ok_or(broken("unknown opcode"))?;
-        if opcode.is_control() && !fin {
-            return Err(broken("fragmented control frame"));
-        }
-
-        let Some(second) = bytes.get(1) else {
-            return Ok(None);
-        };
-        if second & 0x80 == 0 {
-            return Err(broken("frame not masked"));
-        }
-        let short = second & 0x7F;
-        if opcode.is_control() && short > 125 {
-            return Err(broken("control frame over 125 bytes"));
-        }
-        let (len, mask_at) = match short {
-            126 => match bytes.get(2..4) {
-                Some(&[a, b]) => (u64::from(u16::from_be_bytes([a, b])), 4),
-                _ => return Ok(None),
-            },
-            127 => match bytes.get(2..10) {
-                Some(&[a, b, c, d, e, f, g, h]) => {
-                    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 10)
-                }
-                _ => return Ok(None),
-            },
-            short => (u64::from(short), 2),
-        };
-        if (short == 126 && len < 126) || (short == 127 && len <= 0xFFFF) {
-            return Err(broken("length not in its shortest form"));
-        }
-        if len > i64::MAX as u64 {
-            return Err(broken("length over 63 bits"));
-        }
-
-        let Some(&[a, b, c, d]) = bytes.get(mask_at..mask_at + 4) else {
-            return Ok(None);
-        };
-        let header = Header {
-            fin,
-            opcode,
-            len,
-            remaining: len,
-            mask: [a, b, c, d],
-        };
-        Ok(Some((header, mask_at + 4)))
-    }
-
-    /// Takes as much of the payload as `input` has, unmasked.
-    fn take_payload<'i>(&mut self, input: &mut &'i mut [u8]) -> &'i mut [u8] {
-        let here = usize::try_from(self.remaining).map_or(input.len(), |n| n.min(input.len()));
-        let payload = take(input, here);
-        let done = self.len - self.remaining;
-        unmask(payload, self.mask, (done % 4) as usize);
-        self.remaining -= here as u64;
-        payload
-    }
-}
-
-impl Opcode {
-    fn from_bits(bits: u8) -> Option<Opcode> {
-        Some(match bits {
-            0x0 => Opcode::Continuation,
-            0x1 => Opcode::Text,
-            0x2 => Opcode::Binary,
-            0x8 => Opcode::Close,
-            0x9 => Opcode::Ping,
-            0xA => Opcode::Pong,
-            _ => return None,
-        })
-    }
-
-    fn is_control(self) -> bool {
-        self as u8 & 0x8 != 0
-    }
-}
-
-fn take<'i>(input: &mut &'i mut [u8], len: usize) -> &'i mut [u8] {
-    let (head, tail) = std::mem::take(input).split_at_mut(len);
-    *input = tail;
-    head
-}
-
-/// Eight bytes at a time, which compilers turn into vectors.
-fn unmask(payload: &mut [u8], mut mask: [u8; 4], offset: usize) {
-    mask.rotate_left(offset);
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= key;
+        _ => goodbye::close(payload),
     }
 }
 

@@ -87,14 +87,36 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// A counted connection; it counts until the last clone of its `Arc` is gone, the one in a socket included.
 #[derive(Debug)]
 pub struct Slot {
-    open: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
     /// It came when all places were taken.
     over: bool,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The places for connections, and those for connections that are turned away. They are counted apart: whoever is being
+/// turned away does not keep the place from the next one.
+#[derive(Debug, Default)]
+struct Places {
+    taken: Arc<AtomicUsize>,
+    turned_away: Arc<AtomicUsize>,
+}
+
+impl Places {
+    fn take(&self, limits: &HttpLimits) -> Option<Slot> {
+        let slot = |taken: &Arc<AtomicUsize>, max: usize, over: bool| {
+            let slot = Slot {
+                taken: Arc::clone(taken),
+                over,
+            };
+            (taken.fetch_add(1, Ordering::Relaxed) < max).then_some(slot)
+        };
+        slot(&self.taken, limits.connections_max, false)
+            .or_else(|| slot(&self.turned_away, limits.turned_away_max, true))
     }
 }
 
@@ -108,7 +130,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let service = TowerToHyperService::new(router);
-    let open = Arc::new(AtomicUsize::new(0));
+    let places = Places::default();
     let connections = TaskTracker::new();
     let abort = CancellationToken::new();
     loop {
@@ -125,18 +147,13 @@ pub async fn serve(
                 continue;
             }
         };
-        let before = open.fetch_add(1, Ordering::Relaxed);
-        let slot = Arc::new(Slot {
-            open: Arc::clone(&open),
-            over: before >= limits.connections_max,
-        });
-        if before >= limits.connections_max + limits.turned_away_max {
+        let Some(slot) = places.take(&limits) else {
             continue;
-        }
+        };
         let serving = connection(
             stream,
             peer,
-            slot,
+            Arc::new(slot),
             service.clone(),
             limits,
             stop.clone(),
