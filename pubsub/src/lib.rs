@@ -6,6 +6,8 @@
 
 pub mod backplane;
 pub mod embedded;
+pub mod feed;
 
 pub use backplane::*;
 pub use embedded::Embedded;
+pub use feed::{Feed, FeedItem};
