@@ -168,7 +168,7 @@ fn kept_secret(data_dir: &std::path::Path) -> anyhow::Result<Vec<u8>> {
     }
     std::fs::create_dir_all(data_dir)
         .with_context(|| format!("--data-dir {} cannot be made", data_dir.display()))?;
-    let secret = crate::random::base62(43);
+    let secret = crate::random::Random::default().base62(43);
     std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -3,11 +3,12 @@
 
 use crate::{
     node::Node,
+    rate::{Limiter, RuntimeClock},
     room::RoomInput,
     session::{Effect, Notice, Session},
     websocket::{CloseCode, End, Frame, Handler, Next, Outbox},
 };
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 use shared::{
     GameId, Timestamp, UserId,
     game::Player,
@@ -69,7 +70,7 @@ pub struct Connection {
     conn: Arc<Conn>,
     // Taken when the connection ends.
     session: Option<Session>,
-    limiter: DefaultDirectRateLimiter,
+    limiter: Limiter,
     effects: Vec<Effect>,
 }
 
@@ -96,7 +97,7 @@ impl Connection {
             node,
             conn: conn.clone(),
             session: Some(session),
-            limiter: RateLimiter::direct(quota),
+            limiter: Limiter::direct_with_clock(quota, RuntimeClock),
             effects: Vec::new(),
         };
         (connection, conn)

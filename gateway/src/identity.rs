@@ -49,8 +49,9 @@ impl Tokens {
 
     /// A new guest.
     pub fn guest() -> Player {
-        let number = crate::random::base62(4).to_uppercase();
-        let id = UserId::parse(&format!("guest-{}", crate::random::base62(16)))
+        let random = crate::random::Random::default();
+        let number = random.base62(4).to_uppercase();
+        let id = UserId::parse(&format!("guest-{}", random.base62(16)))
             .expect("letters, digits and a dash");
         Player {
             id,

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod lobby;
 pub mod node;
 pub mod random;
+pub mod rate;
 pub mod room;
 pub mod server;
 pub mod session;

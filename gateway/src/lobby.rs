@@ -7,6 +7,7 @@
 use crate::{
     connection::Conn,
     node::Node,
+    random::Random,
     room::{Creation, INVITATION_TTL, Invitation, RoomInput},
     session::{LobbyAsk, LobbyKind, Notice, error},
 };
@@ -23,7 +24,7 @@ use shared::{
         server::{GameAdded, Waiting},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Seeks are renewed in this time: four times within [`pubsub::SEEK_TTL`].
 const RENEW: Duration = Duration::from_secs(1);
@@ -66,19 +67,18 @@ struct SeekData {
     time_control: Option<TimeControl>,
 }
 
-impl Default for Lobby {
-    fn default() -> Lobby {
+impl Lobby {
+    /// An empty lobby, with a mailbox of its own.
+    pub fn new(random: &Random) -> Lobby {
         // Node names may hold anything; a mailbox needs to be unique only for as long as the process lives.
-        let mailbox = Room::parse(&format!("node-{}", crate::random::base62(16)))
+        let mailbox = Room::parse(&format!("node-{}", random.base62(16)))
             .expect("letters, digits and a dash");
         Lobby {
             mailbox,
             seeks: DashMap::new(),
         }
     }
-}
 
-impl Lobby {
     /// A connection asks something; the answer comes when it comes.
     pub fn ask(&self, node: &Arc<Node>, conn: Arc<Conn>, ask: LobbyAsk) {
         let node = node.clone();
@@ -163,7 +163,7 @@ impl Lobby {
         color: shared::protocol::client::ColorChoice,
         key: Option<String>,
     ) -> Answer<GameId> {
-        let mut game = crate::random::game_id();
+        let mut game = node.random.game_id();
         if let Some(key) = key {
             let record = crate::node::key_of("invited", &[by.id.as_str(), &key]);
             let mine = Bytes::from(game.to_string());
@@ -225,7 +225,7 @@ impl Lobby {
                 .await?;
         }
         let seek = Seek {
-            id: crate::random::base62(16),
+            id: node.random.base62(16),
             pool,
             user,
             time_control,
@@ -384,12 +384,12 @@ impl Lobby {
             drop(node.backplane.refuse_offer(&offer.pool, &offer.id).await);
             return;
         };
-        let (white, black) = match crate::random::coin() {
+        let (white, black) = match node.random.coin() {
             true => (seek.user.clone(), other.player),
             false => (other.player, seek.user.clone()),
         };
         let created = GameCreated {
-            game_id: crate::random::game_id(),
+            game_id: node.random.game_id(),
             white_player: white,
             black_player: black,
             time_control: seek.time_control,
@@ -434,15 +434,14 @@ impl Lobby {
 
     /// Keeps the seeks of this node alive, and puts back those that are out of the pool without a game.
     async fn renew(&self, node: &Arc<Node>) -> Answer<()> {
-        let mut pools: std::collections::HashMap<String, Vec<String>> =
-            std::collections::HashMap::new();
+        // In the order they came, because that is their order in the pool should all have lapsed.
+        let mut pools: BTreeMap<String, BTreeMap<u64, String>> = BTreeMap::new();
         for seek in self.seeks.iter().filter(|seek| seek.offer.is_none()) {
-            pools
-                .entry(seek.pool.clone())
-                .or_default()
-                .push(seek.id.clone());
+            let ids = pools.entry(seek.pool.clone()).or_default();
+            ids.insert(seek.conn.id, seek.id.clone());
         }
         for (pool, ids) in pools {
+            let ids: Vec<String> = ids.into_values().collect();
             for lost in node.backplane.renew_seeks(&pool, &ids).await? {
                 // Put back under another name: an offer to the old one that is still on its way is then refused, and
                 // nobody is paired twice.
@@ -451,7 +450,7 @@ impl Lobby {
                     .iter_mut()
                     .find(|seek| seek.id == lost && !seek.is_accepting && seek.offer.is_none())
                     .map(|mut seek| {
-                        seek.id = crate::random::base62(16);
+                        seek.id = node.random.base62(16);
                         seek.clone()
                     });
                 if let Some(seek) = seek {
@@ -497,6 +496,7 @@ pub async fn run(node: Arc<Node>) {
     renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = node.stopped.cancelled() => return,
             signal = mailbox.recv() => match signal {
                 Some(Signal::Message(message)) => {

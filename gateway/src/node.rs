@@ -1,8 +1,16 @@
 //! One gateway: what all its connections, rooms and tasks share. It holds nothing that another node could not rebuild.
 
-use crate::{config::Config, connection::Conn, identity::Tokens, lobby::Lobby, room::Rooms};
+use crate::{
+    config::Config,
+    connection::Conn,
+    identity::Tokens,
+    lobby::Lobby,
+    random::Random,
+    rate::{KeyedLimiter, RuntimeClock},
+    room::Rooms,
+};
 use dashmap::DashMap;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 use pubsub::{Answer, Backplane};
 use shared::{
     GameId, Timestamp, UserId,
@@ -45,6 +53,8 @@ pub struct Node {
     pub tokens: Tokens,
     /// Rooms open here.
     pub rooms: Rooms,
+    /// Where its ids and lots come from.
+    pub random: Random,
     /// Seeks and invitations.
     pub lobby: Lobby,
     /// Everything that runs.
@@ -56,7 +66,7 @@ pub struct Node {
     connections: DashMap<u64, Arc<Conn>>,
     next_connection: AtomicU64,
     is_draining: AtomicBool,
-    chat: DefaultKeyedRateLimiter<UserId>,
+    chat: KeyedLimiter<UserId>,
 }
 
 impl Node {
@@ -66,12 +76,14 @@ impl Node {
         name: String,
         backplane: Arc<dyn Backplane>,
         secret: &[u8],
+        random: Random,
     ) -> Arc<Node> {
         let quota = Quota::with_period(CHAT_PERIOD / CHAT_LINES.get())
             .expect("not zero")
             .allow_burst(CHAT_LINES);
         let node = Arc::new(Node {
-            lobby: Lobby::default(),
+            lobby: Lobby::new(&random),
+            random,
             config,
             name,
             backplane,
@@ -83,7 +95,7 @@ impl Node {
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             is_draining: AtomicBool::new(false),
-            chat: RateLimiter::keyed(quota),
+            chat: KeyedLimiter::dashmap_with_clock(quota, RuntimeClock),
         });
         node.tasks.spawn(crate::lobby::run(node.clone()));
         node.tasks.spawn(crate::sweeper::run(node.clone()));
@@ -175,11 +187,12 @@ impl Node {
         }
         self.leaving.cancel();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.drain_seconds);
-        let connections: Vec<Arc<Conn>> = self
+        let mut connections: Vec<Arc<Conn>> = self
             .connections
             .iter()
             .map(|entry| entry.value().clone())
             .collect();
+        connections.sort_by_key(|conn| conn.id);
         let count = u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
         let window = Duration::from_secs(self.config.drain_seconds)
             .mul_f64(DRAIN_WINDOW)

@@ -4,6 +4,7 @@ use crate::{
     config::{Config, RedisMode},
     http::{admin, assets, games, session},
     node::Node,
+    random::Random,
     websocket::{Limits, frame::Rules, listen},
 };
 use anyhow::Context;
@@ -65,7 +66,7 @@ pub async fn start(
         connections_max: config.max_connections,
         ..Default::default()
     };
-    let node = Node::new(config, name, backplane, &secret);
+    let node = Node::new(config, name, backplane, &secret, Random::default());
     let door = session::Door {
         node: node.clone(),
         limits: Arc::new(limits),

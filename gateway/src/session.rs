@@ -15,7 +15,7 @@ use shared::{
         server::{Ack, ErrorBody, Pong, Welcome},
     },
 };
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 /// Messages over the limit that are refused before the connection is closed with 1008: five seconds at the full rate.
 const STRIKES_MAX: u32 = 100;
@@ -83,7 +83,7 @@ pub struct Session {
     user: Player,
     rooms_max: usize,
     /// Rooms asked to be in, and not known to be out of.
-    rooms: HashSet<GameId>,
+    rooms: BTreeSet<GameId>,
     /// The user's running games, as far as this connection knows.
     running: BTreeSet<GameId>,
     seeking: bool,
@@ -97,7 +97,7 @@ impl Session {
         Session {
             user,
             rooms_max,
-            rooms: HashSet::new(),
+            rooms: BTreeSet::new(),
             running,
             seeking: false,
             strikes: 0,

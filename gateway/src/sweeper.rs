@@ -24,6 +24,7 @@ const ROOMS_MAX: usize = 500;
 pub async fn run(node: Arc<Node>) {
     loop {
         tokio::select! {
+            biased;
             () = node.leaving.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
         }

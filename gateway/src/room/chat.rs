@@ -8,12 +8,13 @@ use super::{
 use crate::{
     connection::Conn,
     fanout::{Audience, Role},
+    rate::{Limiter, RuntimeClock},
     session::error,
     websocket::Frame,
 };
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 use pubsub::{Answer, HISTORY_LEN, Message};
 use serde_json::value::RawValue;
 use shared::protocol::{
@@ -35,7 +36,7 @@ pub(super) struct Chat {
     loading: Option<BoxFuture<'static, Answer<[Vec<Bytes>; 2]>>>,
     /// Players' and spectators' last lines, once they were loaded.
     lines: Option<[Lines; 2]>,
-    limiter: DefaultDirectRateLimiter,
+    limiter: Limiter,
 }
 
 impl Default for Chat {
@@ -44,7 +45,7 @@ impl Default for Chat {
         Chat {
             loading: None,
             lines: None,
-            limiter: RateLimiter::direct(quota),
+            limiter: Limiter::direct_with_clock(quota, RuntimeClock),
         }
     }
 }

@@ -6,7 +6,10 @@ use super::{
     submit::Job,
     task::{Pending, State, Task, Work},
 };
-use crate::session::{Notice, error};
+use crate::{
+    random::Random,
+    session::{Notice, error},
+};
 use bytes::Bytes;
 use futures::FutureExt;
 use pubsub::{Answer, Append, Appended};
@@ -56,11 +59,11 @@ impl Invitation {
         })
     }
 
-    fn created(&self, game: &GameId, guest: &Player) -> GameCreated {
+    fn created(&self, game: &GameId, guest: &Player, random: &Random) -> GameCreated {
         let creator_is_white = match self.color {
             ColorChoice::White => true,
             ColorChoice::Black => false,
-            ColorChoice::Random => crate::random::coin(),
+            ColorChoice::Random => random.coin(),
         };
         let (white, black) = if creator_is_white {
             (&self.by, guest)
@@ -144,7 +147,7 @@ impl Task {
             AskKind::TakeSeat => {
                 // He is seated by this request's own answer.
                 self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
-                let created = invitation.created(&self.game, &ask.user);
+                let created = invitation.created(&self.game, &ask.user, &self.node.random);
                 let now = self.node.now();
                 self.make(pending, created, now, Some(ask.user));
             }

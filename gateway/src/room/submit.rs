@@ -180,7 +180,7 @@ impl Task {
 
     fn circumstances(&self, by: Color) -> Circumstances {
         Circumstances {
-            new_game_id: crate::random::game_id(),
+            new_game_id: self.node.random.game_id(),
             opponent_absent_since: self.attending.absent_since(by.other()),
         }
     }
