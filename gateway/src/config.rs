@@ -37,8 +37,8 @@ pub struct Config {
     pub redis_subscribe_url: Vec<String>,
 
     /// Number of partitions rooms hash to. The same for all nodes, for the life of the data.
-    #[arg(long, env = "ROOKERY_PARTITIONS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=16384))]
-    pub partitions: u32,
+    #[arg(long, env = "ROOKERY_PARTITIONS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub partitions: u16,
 
     /// Folder for what a node keeps itself: the journal of the embedded mode, and a token secret it made.
     #[arg(long, env = "ROOKERY_DATA_DIR", default_value = "./data")]

@@ -24,6 +24,8 @@ enum Command {
 fn main() -> ExitCode {
     let Command::Serve(config) = Cli::parse().command;
     init_logs(config.log_format);
+    // rustls asks for its cryptography to be named; needed by rediss:// URLs.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -400,3 +400,6 @@ impl PlayerAsk {
         Command::Act { by, action, offer }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,13 @@ use axum::{
 use http::{HeaderMap, Uri, header};
 use serde::{Deserialize, Serialize};
 use shared::{game::Player, protocol::ErrorCode};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long `welcome` waits for the list of the user's running games.
+const RUNNING_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the doors need.
 #[derive(Debug, Clone)]
@@ -79,8 +85,10 @@ async fn socket(
 
 async fn connected(door: Door, user: Player, socket: crate::websocket::Socket) {
     let node = door.node;
-    // Without the backplane the list is not known: the client joins its rooms all the same.
-    let running = node.running(&user.id).await.unwrap_or_default();
+    // While the backplane is away the list is not known, and nobody is kept waiting for it: a client that comes back joins
+    // the rooms it knows of.
+    let running = tokio::time::timeout(RUNNING_PATIENCE, node.running(&user.id)).await;
+    let running = running.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
     let (connection, conn) = Connection::open(node.clone(), user, running);
     if node.is_draining() {
         conn.outbox
