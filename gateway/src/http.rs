@@ -1,7 +1,3 @@
-//! What the public port serves besides `/ws`, and the admin port.
+//! What the public port serves besides `/ws`.
 
-pub mod admin;
 pub mod assets;
-pub mod error;
-pub mod games;
-pub mod session;

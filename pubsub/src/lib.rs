@@ -7,7 +7,9 @@
 pub mod backplane;
 pub mod embedded;
 pub mod feed;
+pub mod redis;
 
 pub use backplane::*;
 pub use embedded::Embedded;
 pub use feed::{Feed, FeedItem};
+pub use redis::{Redis, RedisOptions};

@@ -1,1 +1,3 @@
 //! Harness of the cluster tests.
+
+pub mod servers;

@@ -2,8 +2,7 @@
 
 use crate::data::file;
 use serde_json::Value;
-use shared::game::GameResult;
-use shared::notation::pgn::{self, Pgn};
+use shared::notation::pgn::{self, Pgn, PgnResult};
 use shared::rules::{Position, PositionKey, Status};
 use std::collections::HashMap;
 
@@ -63,9 +62,9 @@ fn last(game: &Pgn) -> Position {
 fn check_result(game: &Pgn, id: &str) {
     let end = last(game);
     let expected = match end.status() {
-        Status::Checkmate => GameResult::won_by(end.turn().other()),
-        Status::Stalemate => GameResult::Draw,
-        Status::Ongoing if end.is_insufficient_material() => GameResult::Draw,
+        Status::Checkmate => PgnResult::won_by(end.turn().other()),
+        Status::Stalemate => PgnResult::Draw,
+        Status::Ongoing if end.is_insufficient_material() => PgnResult::Draw,
         Status::Ongoing => return,
     };
     assert_eq!(game.result, expected, "{id}");

@@ -5,8 +5,6 @@
 mod corpus;
 mod data;
 mod fen;
-mod fold;
 mod perft;
 mod pgn;
 mod san;
-mod scenario;

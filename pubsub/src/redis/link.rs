@@ -1,0 +1,332 @@
+//! The one command connection to one primary: shared by all callers, pipelined, made anew when it breaks.
+//!
+//! A heartbeat each second finds a connection whose other end is gone without a word, and tells the server's clock. Nothing
+//! that blocks ever goes over it.
+
+use super::{
+    clock::{Clock, local_us},
+    server::{Address, Dialer, Hello, timed_out},
+};
+use arc_swap::ArcSwapOption;
+use rand::RngExt;
+use redis::{Cmd, Pipeline, PushKind, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// Time between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A heartbeat unanswered for this long ends the connection. Shorter than a call's patience, so that it can try again.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// The last answer may be this old while a server still counts as reachable: a missed heartbeat and its time limit.
+const REACHABLE_FOR: Duration = Duration::from_millis(2750);
+
+/// The same, where a judgement waits for a server that certainly answers: a heartbeat and some delay. Less than the patience of
+/// a probe, so that a server that stops makes nobody look deaf.
+const ANSWERS_FOR: Duration = Duration::from_millis(1500);
+
+/// Pause before the second attempt to connect; it doubles to [`PAUSE_MAX`], less a random part.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+
+/// Longest pause between attempts: how much later than necessary a node may find that its server is back.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no connection. The text says why.
+    Down(Arc<str>),
+    /// The server's error, or the connection broke with the request on its way.
+    Redis(RedisError),
+}
+
+/// What a link tells its owner.
+pub(super) trait Watch: Send + Sync + 'static {
+    /// A connection stands, or broke.
+    fn changed(&self, link: &Link, up: bool);
+    /// The estimate of the server's clock may have changed.
+    fn clock_learnt(&self);
+}
+
+/// See the module.
+pub(super) struct Link {
+    pub address: Address,
+    dialer: Dialer,
+    current: ArcSwapOption<Current>,
+    /// Why there is no connection.
+    broken: Mutex<Arc<str>>,
+    clock: Mutex<Clock>,
+    /// When the last answer came, by [`local_us`]; far in the past at first.
+    answered_us: AtomicI64,
+    closed: CancellationToken,
+}
+
+struct Current {
+    connection: MultiplexedConnection,
+    over: CancellationToken,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({})", self.address)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
+impl Link {
+    /// Starts to connect, and goes on until `closed` or dropped.
+    pub fn open(
+        address: Address,
+        dialer: Dialer,
+        watch: Arc<dyn Watch>,
+        closed: &CancellationToken,
+    ) -> Arc<Link> {
+        let link = Arc::new(Link {
+            address,
+            dialer,
+            current: ArcSwapOption::empty(),
+            broken: Mutex::new("not connected yet".into()),
+            clock: Mutex::default(),
+            answered_us: AtomicI64::new(i64::MIN / 2),
+            closed: closed.child_token(),
+        });
+        let keeper = Keeper {
+            link: Arc::downgrade(&link),
+            address: link.address.clone(),
+            dialer: link.dialer.clone(),
+            closed: link.closed.clone(),
+            watch,
+        };
+        tokio::spawn(keeper.run());
+        link
+    }
+
+    /// Asks, and waits for the answer until the connection breaks or `until` comes.
+    pub async fn ask(&self, cmd: &Cmd, until: Instant) -> Result<Value, Failure> {
+        self.exchange(until, async |connection| {
+            connection.send_packed_command(cmd).await?.extract_error()
+        })
+        .await
+    }
+
+    /// Asks several things in one go; the answers may hold errors.
+    pub async fn ask_all(
+        &self,
+        pipeline: &Pipeline,
+        until: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        self.exchange(until, async |connection| {
+            connection
+                .send_packed_commands(pipeline, 0, pipeline.len())
+                .await
+        })
+        .await
+    }
+
+    async fn exchange<T>(
+        &self,
+        until: Instant,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, Failure> {
+        let Some(current) = self.current.load_full() else {
+            let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+            return Err(Failure::Down(broken.clone()));
+        };
+        let mut connection = current.connection.clone();
+        let answer = tokio::select! {
+            // An answer that came before the end counts.
+            biased;
+            answer = send(&mut connection) => answer,
+            () = current.over.cancelled() => Err(timed_out("the connection broke before the answer came")),
+            () = tokio::time::sleep_until(until) => Err(timed_out("no answer in time")),
+        };
+        match &answer {
+            Err(error) if error.is_io_error() => {}
+            _ => self.answered_us.store(local_us(), Ordering::Relaxed),
+        }
+        answer.map_err(Failure::Redis)
+    }
+
+    /// Whether the server answered lately.
+    pub fn reachable(&self) -> bool {
+        let age_us = local_us().saturating_sub(self.answered_us.load(Ordering::Relaxed));
+        age_us <= i64::try_from(REACHABLE_FOR.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether there is a connection and it is in use: not so when it broke, nor some while after the server fell silent.
+    pub fn answers(&self) -> bool {
+        let age_us = local_us().saturating_sub(self.answered_us.load(Ordering::Relaxed));
+        let fresh = age_us <= i64::try_from(ANSWERS_FOR.as_micros()).unwrap_or(i64::MAX);
+        fresh && self.current.load().is_some()
+    }
+
+    /// The server's clock minus the local one, in microseconds.
+    pub fn offset_us(&self) -> Option<i64> {
+        self.lock_clock().offset_us()
+    }
+
+    /// The server's clock is other than thought: `server_us` in an answer asked at `sent_us`.
+    pub fn correct_clock(&self, server_us: i64, sent_us: i64) {
+        let mut clock = self.lock_clock();
+        clock.reset();
+        clock.learn(server_us, sent_us, local_us());
+    }
+
+    fn lock_clock(&self) -> std::sync::MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that keeps a link connected. Holds the link weakly, so that dropping the link ends it.
+struct Keeper {
+    link: std::sync::Weak<Link>,
+    address: Address,
+    dialer: Dialer,
+    closed: CancellationToken,
+    watch: Arc<dyn Watch>,
+}
+
+impl Keeper {
+    async fn run(self) {
+        let mut pause = Duration::ZERO;
+        loop {
+            let dialed = tokio::select! {
+                () = self.closed.cancelled() => return,
+                dialed = self.dial() => dialed,
+            };
+            let why = match dialed {
+                Ok(current) => {
+                    pause = Duration::ZERO;
+                    self.keep(current).await
+                }
+                Err(why) => why,
+            };
+            let Some(link) = self.link.upgrade() else {
+                return;
+            };
+            self.note_broken(&link, &why);
+            drop(link);
+            tokio::select! {
+                () = self.closed.cancelled() => return,
+                () = tokio::time::sleep(jittered(pause)) => {}
+            }
+            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        }
+    }
+
+    async fn dial(&self) -> Result<Current, String> {
+        let over = self.closed.child_token();
+        let on_push = over.clone();
+        let dialed = self.dialer.dial(&self.address, move |push| {
+            if push.kind == PushKind::Disconnection {
+                on_push.cancel();
+            }
+        });
+        let (connection, hello) = dialed.await.map_err(|error| error.to_string())?;
+        check(&hello)?;
+        Ok(Current { connection, over })
+    }
+
+    /// Serves until the connection breaks; answers why it did.
+    async fn keep(&self, current: Current) -> String {
+        let Current { connection, over } = &current;
+        let (mut connection, over) = (connection.clone(), over.clone());
+        {
+            let Some(link) = self.link.upgrade() else {
+                return String::new();
+            };
+            link.current.store(Some(Arc::new(current)));
+            *link.broken.lock().unwrap_or_else(PoisonError::into_inner) = "".into();
+            link.answered_us.store(local_us(), Ordering::Relaxed);
+            tracing::info!(server = %self.address, "connected to redis");
+            self.watch.changed(&link, true);
+        }
+        let mut beat = tokio::time::interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let why = loop {
+            tokio::select! {
+                () = over.cancelled() => break "the connection was closed".to_owned(),
+                _ = beat.tick() => {}
+            }
+            if let Err(error) = self.beat(&mut connection, &over).await {
+                break error.to_string();
+            }
+        };
+        over.cancel();
+        if let Some(link) = self.link.upgrade() {
+            link.current.store(None);
+        }
+        why
+    }
+
+    async fn beat(
+        &self,
+        connection: &mut MultiplexedConnection,
+        over: &CancellationToken,
+    ) -> RedisResult<()> {
+        let time = redis::cmd("TIME");
+        let sent_us = local_us();
+        let answer = tokio::select! {
+            biased;
+            answer = connection.send_packed_command(&time) => answer?.extract_error()?,
+            () = over.cancelled() => return Err(timed_out("the connection was closed")),
+            () = tokio::time::sleep(HEARTBEAT_TIMEOUT) => return Err(timed_out("the heartbeat was not answered")),
+        };
+        let received_us = local_us();
+        let (seconds, us): (i64, i64) = redis::from_redis_value(answer)?;
+        let Some(link) = self.link.upgrade() else {
+            return Ok(());
+        };
+        link.answered_us.store(received_us, Ordering::Relaxed);
+        link.lock_clock().learn(
+            seconds.saturating_mul(1_000_000).saturating_add(us),
+            sent_us,
+            received_us,
+        );
+        self.watch.clock_learnt();
+        Ok(())
+    }
+
+    fn note_broken(&self, link: &Link, why: &str) {
+        if self.closed.is_cancelled() {
+            return;
+        }
+        let mut broken = link.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server that stays away is reported once, not at every attempt.
+        if broken.as_ref() != why {
+            tracing::warn!(server = %self.address, why, "no connection to redis");
+            *broken = why.into();
+        }
+        drop(broken);
+        self.watch.changed(link, false);
+    }
+}
+
+/// Whether commands may go there at all.
+fn check(hello: &Hello) -> Result<(), String> {
+    if !hello.is_primary() {
+        return Err("it is a replica at the moment".to_owned());
+    }
+    if !hello.is_new_enough() {
+        return Err(format!("it runs version {}", hello.version));
+    }
+    Ok(())
+}
+
+/// Half to the whole of it, so that nodes do not come back all at once.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.5..=1.0))
+}

@@ -1,0 +1,136 @@
+//! First contact: says in words what is wrong with the servers before the node begins.
+
+use super::{
+    Mode,
+    keys::{Keys, Partition},
+    options::{Plan, StartError},
+    server::{Address, Hello},
+    topology::Topology,
+};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How long a node tries to reach Redis before it gives up starting.
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Checks kind, version and password of the first configured server that answers.
+pub(super) async fn check_servers(plan: &Plan) -> Result<(), StartError> {
+    let dialer = match &plan.sentinel {
+        Some(sentinel) => &sentinel.dialer,
+        None => &plan.dialer,
+    };
+    let until = Instant::now() + START_TIMEOUT;
+    loop {
+        let mut refused = None;
+        for seed in &plan.seeds {
+            match dialer.dial(seed, |_| {}).await {
+                Ok((_, hello)) => return check(seed, &hello, plan.mode),
+                Err(error) => refused = Some(self::refused(seed, error)),
+            }
+        }
+        match refused {
+            Some(StartError::Unreachable { .. }) if Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Some(refused) => return Err(refused),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn check(server: &Address, hello: &Hello, mode: Mode) -> Result<(), StartError> {
+    check_mode(server, hello, mode)?;
+    if !hello.is_new_enough() {
+        return Err(StartError::TooOld {
+            server: server.to_string(),
+            version: hello.version.clone(),
+        });
+    }
+    if mode == Mode::Single && !hello.is_primary() {
+        return Err(StartError::IsReplica {
+            server: server.to_string(),
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn check_mode(server: &Address, hello: &Hello, mode: Mode) -> Result<(), StartError> {
+    let (is, found) = match hello.mode.as_str() {
+        "cluster" => (Mode::Cluster, "a node of a Redis Cluster"),
+        "sentinel" => (Mode::Sentinel, "a Sentinel"),
+        _ => (Mode::Single, "a single Redis server"),
+    };
+    if is == mode {
+        return Ok(());
+    }
+    Err(StartError::OtherMode {
+        server: server.to_string(),
+        found,
+        mode,
+        should: is,
+    })
+}
+
+/// Waits for the server of partition 0, and compares the number of partitions with what the first node wrote there.
+pub(super) async fn check_partitions(
+    topology: &Arc<Topology>,
+    keys: &Keys,
+) -> Result<(), StartError> {
+    let until = Instant::now() + START_TIMEOUT;
+    let here = keys.partitions();
+    let mut command = redis::cmd("SET");
+    command
+        .arg(keys.partition_count())
+        .arg(here)
+        .arg("NX")
+        .arg("GET");
+    let answer = topology.call(Partition(0), &command, until).await;
+    let before = match answer {
+        Ok(Value::Nil) => return Ok(()),
+        Ok(value) => value,
+        Err(unavailable) => {
+            let servers = topology.map();
+            let addresses: Vec<_> = servers
+                .shards
+                .iter()
+                .map(|s| s.link.address.clone())
+                .collect();
+            let (server, why) = (list(&addresses), unavailable.0);
+            return Err(if why.contains("NOPERM") {
+                StartError::NotPermitted { server, why }
+            } else {
+                StartError::Unreachable { server, why }
+            });
+        }
+    };
+    let there = redis::from_redis_value::<String>(before).unwrap_or_default();
+    if there == here.to_string() {
+        return Ok(());
+    }
+    Err(StartError::OtherPartitions { here, there })
+}
+
+/// An error of first contact, told apart.
+pub(super) fn refused(server: &Address, error: RedisError) -> StartError {
+    let (server, why) = (server.to_string(), error.to_string());
+    let code = error.code().unwrap_or_default();
+    let says = |word: &str| code == word || why.contains(word);
+    if error.kind() == ErrorKind::AuthenticationFailed || says("WRONGPASS") || says("NOAUTH") {
+        StartError::WrongPassword { server, why }
+    } else if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
+        StartError::NotPermitted { server, why }
+    } else if error.kind() == ErrorKind::RESP3NotSupported {
+        StartError::TooOld {
+            server,
+            version: "before 6".to_owned(),
+        }
+    } else {
+        StartError::Unreachable { server, why }
+    }
+}
+
+pub(super) fn list(addresses: &[Address]) -> String {
+    let named: Vec<_> = addresses.iter().map(Address::to_string).collect();
+    named.join(", ")
+}
