@@ -57,11 +57,12 @@ fn poll<H: Handler>(
     cx: &mut Context<'_>,
 ) -> Poll<End> {
     loop {
-        connection.collect(now());
-        if now() >= connection.deadline() {
-            connection.tick(now());
+        let now = now();
+        connection.collect(now);
+        if now >= connection.deadline() {
+            connection.tick(now);
         }
-        write(io, connection, cx);
+        write(io, connection, now, cx);
         if connection.wants_shutdown() && Pin::new(&mut *io).poll_shutdown(cx).is_ready() {
             connection.shut_down();
         }
@@ -87,12 +88,23 @@ fn poll<H: Handler>(
 }
 
 /// Writes what there is until the kernel takes no more.
-fn write<H: Handler>(io: &mut Io, connection: &mut Connection<H>, cx: &mut Context<'_>) {
+fn write<H: Handler>(
+    io: &mut Io,
+    connection: &mut Connection<H>,
+    now: Instant,
+    cx: &mut Context<'_>,
+) {
     while connection.wants_write() {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = connection.output(&mut slices);
-        match Pin::new(&mut *io).poll_write_vectored(cx, &slices[..filled]) {
-            Poll::Ready(Ok(len)) if len > 0 => connection.wrote(len, now()),
+        let stream = Pin::new(&mut *io);
+        let written = match &slices[..filled] {
+            // The usual case, and a cheaper system call.
+            [one] => stream.poll_write(cx, one),
+            many => stream.poll_write_vectored(cx, many),
+        };
+        match written {
+            Poll::Ready(Ok(len)) if len > 0 => connection.wrote(len, now),
             Poll::Ready(_) => connection.lost(),
             Poll::Pending => break,
         }

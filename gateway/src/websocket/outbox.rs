@@ -201,3 +201,84 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn frames() -> VecDeque<Frame> {
+        VecDeque::new()
+    }
+
+    #[test]
+    fn nobody_sleeps_over_something_that_waits() {
+        let waits: [fn(&Outbox); 4] = [
+            |outbox| outbox.push(Frame::text("x")).unwrap(),
+            |outbox| outbox.wake(),
+            |outbox| outbox.close(CloseCode::Normal, ""),
+            |outbox| outbox.close_now(CloseCode::Normal, ""),
+        ];
+        for wait in waits {
+            let count = Arc::new(Count::default());
+            let waker = Waker::from(Arc::clone(&count));
+            let outbox = Outbox::new(100);
+            wait(&outbox);
+            assert!(!outbox.register(&waker), "it came before the owner slept");
+            outbox.collect(&mut frames());
+
+            let outbox = Outbox::new(100);
+            assert!(outbox.register(&waker));
+            wait(&outbox);
+            assert_eq!(count.0.load(Ordering::Relaxed), 1);
+            // Once is enough, until the owner sleeps again.
+            outbox.wake();
+            assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        }
+    }
+
+    #[test]
+    fn the_first_close_stands_and_the_hurry_counts() {
+        let outbox = Outbox::new(100);
+        outbox.close(CloseCode::Policy, "first");
+        outbox.close_now(CloseCode::Normal, "second");
+        let close = outbox.collect(&mut frames()).close.unwrap();
+        assert_eq!((close.code, close.flush), (CloseCode::Policy, false));
+        assert_eq!(close.reason, "first");
+        // It is asked for once, and the outbox is closed from then on.
+        assert_eq!(outbox.collect(&mut frames()), Collected::default());
+        assert_eq!(outbox.push(Frame::text("x")), Err(Refused::Closed));
+        outbox.close(CloseCode::Normal, "third");
+        assert_eq!(outbox.collect(&mut frames()), Collected::default());
+    }
+
+    #[test]
+    fn frames_keep_their_order_over_several_collections() {
+        let outbox = Outbox::new(1000);
+        let mut got = frames();
+        for n in 0..10 {
+            outbox.push(Frame::text(&n.to_string())).unwrap();
+            if n % 3 == 0 {
+                outbox.collect(&mut got);
+            }
+        }
+        outbox.collect(&mut got);
+        let wanted: Vec<_> = (0..10).map(|n| Frame::text(&n.to_string())).collect();
+        assert_eq!(got, wanted);
+        assert_eq!(outbox.queued_len(), 30);
+    }
+}
