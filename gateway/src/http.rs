@@ -1,3 +1,7 @@
-//! What the public port serves besides `/ws`.
+//! What the public port serves besides `/ws`, and the admin port.
 
+pub mod admin;
 pub mod assets;
+pub mod error;
+pub mod games;
+pub mod session;

@@ -1,4 +1,22 @@
-//! A gateway node: sockets in, sockets out.
+//! A gateway node: sockets in, sockets out, and between them rooms that fold games' logs.
+//!
+//! A connection's text goes through [`websocket`] to a [`session`], which asks a [`room`] or the [`lobby`]; what happened
+//! comes back through the room's feed and [`fanout`] into every member's outbox. [`server`] puts a [`node`] behind its ports.
 
+pub mod config;
+pub mod connection;
+pub mod fanout;
 pub mod http;
+pub mod identity;
+pub mod lobby;
+pub mod node;
+pub mod random;
+pub mod rate;
+pub mod room;
+pub mod server;
+pub mod session;
+pub mod sweeper;
 pub mod websocket;
+
+pub use config::Config;
+pub use server::{Running, start};

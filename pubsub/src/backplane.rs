@@ -400,6 +400,8 @@ impl SignalSender {
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.lagged
                     .store(true, std::sync::atomic::Ordering::Release);
+                // The subscriber may have emptied the queue meanwhile, and wait without having seen the flag.
+                let _ = self.sender.try_send(Signal::Resync);
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,

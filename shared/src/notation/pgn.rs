@@ -14,6 +14,7 @@ pub use tags::Tags;
 pub use writer::write;
 
 use super::San;
+use crate::game::GameResult;
 use crate::rules::{Move, Position};
 
 /// A game as PGN holds it.
@@ -26,7 +27,7 @@ pub struct Pgn {
     /// The main line.
     pub moves: Vec<PgnMove>,
     /// How the text ends.
-    pub result: PgnResult,
+    pub result: GameResult,
 }
 
 /// One move of the main line.
@@ -38,38 +39,4 @@ pub struct PgnMove {
     pub san: San,
     /// What the mover had left after it, in milliseconds.
     pub clock_ms: Option<u64>,
-}
-
-/// The four endings PGN knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PgnResult {
-    /// `1-0`
-    WhiteWins,
-    /// `0-1`
-    BlackWins,
-    /// `1/2-1/2`
-    Draw,
-    /// `*`: unfinished, unknown, or without a result.
-    Unknown,
-}
-
-impl PgnResult {
-    /// The text of the ending.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::WhiteWins => "1-0",
-            Self::BlackWins => "0-1",
-            Self::Draw => "1/2-1/2",
-            Self::Unknown => "*",
-        }
-    }
-
-    /// The ending with this text.
-    #[must_use]
-    pub fn from_text(text: &str) -> Option<Self> {
-        [Self::WhiteWins, Self::BlackWins, Self::Draw, Self::Unknown]
-            .into_iter()
-            .find(|result| result.as_str() == text)
-    }
 }

@@ -76,6 +76,19 @@ impl San {
         san
     }
 
+    /// Takes SAN that was written here before: ASCII, at most seven bytes. Whether it is a move is not asked.
+    pub(crate) fn from_stored(text: &str) -> Option<Self> {
+        if text.is_empty() || text.len() > 7 || !text.is_ascii() {
+            return None;
+        }
+        let mut san = Self {
+            bytes: [0; 7],
+            len: 0,
+        };
+        san.push_str(text);
+        Some(san)
+    }
+
     /// File, else rank, else both: the first that no other piece of the kind, able to go there, shares.
     fn push_disambiguation(&mut self, before: &Position, mv: Move, role: Role) {
         if role == Role::King {

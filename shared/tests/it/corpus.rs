@@ -2,7 +2,8 @@
 
 use crate::data::file;
 use serde_json::Value;
-use shared::notation::pgn::{self, Pgn, PgnResult};
+use shared::game::GameResult;
+use shared::notation::pgn::{self, Pgn};
 use shared::rules::{Position, PositionKey, Status};
 use std::collections::HashMap;
 
@@ -62,9 +63,9 @@ fn last(game: &Pgn) -> Position {
 fn check_result(game: &Pgn, id: &str) {
     let end = last(game);
     let expected = match end.status() {
-        Status::Checkmate => PgnResult::won_by(end.turn().other()),
-        Status::Stalemate => PgnResult::Draw,
-        Status::Ongoing if end.is_insufficient_material() => PgnResult::Draw,
+        Status::Checkmate => GameResult::won_by(end.turn().other()),
+        Status::Stalemate => GameResult::Draw,
+        Status::Ongoing if end.is_insufficient_material() => GameResult::Draw,
         Status::Ongoing => return,
     };
     assert_eq!(game.result, expected, "{id}");

@@ -5,6 +5,8 @@
 mod corpus;
 mod data;
 mod fen;
+mod fold;
 mod perft;
 mod pgn;
 mod san;
+mod scenario;

@@ -1,6 +1,7 @@
 //! PGN beyond what the game files show: what other programs write, and what is wrong.
 
-use shared::notation::pgn::{self, Pgn, PgnProblem, PgnResult, Tags, format_clk, parse_clk};
+use shared::game::GameResult;
+use shared::notation::pgn::{self, Pgn, PgnProblem, Tags, format_clk, parse_clk};
 use shared::rules::Position;
 
 fn one(text: &str) -> Pgn {
@@ -29,7 +30,7 @@ fn any_spacing_comments_variations_and_annotations_are_read_over() {
     assert_eq!(moves(&game), "e4 e5 Nf3 Nc6 Bb5 a6");
     assert_eq!(game.moves[5].clock_ms, Some(3_723_250));
     assert_eq!(game.moves[0].clock_ms, None);
-    assert_eq!(game.result, PgnResult::BlackWins);
+    assert_eq!(game.result, GameResult::BlackWins);
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn a_game_from_a_position_says_so() {
         tags,
         start,
         moves,
-        result: PgnResult::Unknown,
+        result: GameResult::Unknown,
     };
     let text = pgn::write(&game);
     assert_eq!(

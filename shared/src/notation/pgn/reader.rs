@@ -3,7 +3,8 @@
 //! Every move must be legal; what is not understood is an error with its line, never skipped in silence. Movetext is
 //! read as the standard's import format has it: any spacing, comments, variations and annotations.
 
-use super::{Pgn, PgnMove, PgnResult, Tags, parse_clk};
+use super::{Pgn, PgnMove, Tags, parse_clk};
+use crate::game::GameResult;
 use crate::notation::{FenError, San, SanError, san};
 use crate::rules::Position;
 
@@ -108,7 +109,7 @@ impl<'a> Games<'a> {
                 Some('}' | ')') => return Err(self.error(PgnProblem::Unbalanced)),
                 Some(_) => {
                     let word = self.word();
-                    if let Some(result) = PgnResult::from_text(word) {
+                    if let Some(result) = GameResult::from_text(word) {
                         if tags.get("Result").is_some_and(|tag| tag != result.as_str()) {
                             return Err(self.error(PgnProblem::ResultTag));
                         }

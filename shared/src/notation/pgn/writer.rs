@@ -1,6 +1,6 @@
 //! Writing a game in PGN's export format.
 
-use super::{Pgn, PgnResult, format_clk};
+use super::{Pgn, format_clk};
 use crate::rules::{Color, Position};
 
 /// The standard asks for lines of fewer than 80 characters.
@@ -85,17 +85,6 @@ fn push_escaped(out: &mut String, value: &str) {
             '"' | '\\' => out.extend(['\\', c]),
             c if c.is_control() => out.push(' '),
             c => out.push(c),
-        }
-    }
-}
-
-impl PgnResult {
-    /// The result of a game that this side won.
-    #[must_use]
-    pub const fn won_by(color: Color) -> Self {
-        match color {
-            Color::White => Self::WhiteWins,
-            Color::Black => Self::BlackWins,
         }
     }
 }

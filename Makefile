@@ -1,0 +1,93 @@
+# One name for each chore. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+WEB := gateway/web
+WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
+VENV := target/venv
+
+.PHONY: help
+help: ## List these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: web ## Build everything and serve a playable board on http://127.0.0.1:8080
+	cargo run --release -p gateway --bin rookery -- serve
+
+.PHONY: build
+build: web ## Build the web client and the release binary target/release/rookery
+	cargo build --release -p gateway --bin rookery
+
+.PHONY: web
+web: $(WEB)/dist/index.html ## Build the web client alone
+
+$(WEB)/node_modules/.stamp: $(WEB)/package.json $(WEB)/package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node 20 or newer (Debian: apt-get install nodejs npm)' >&2; exit 1; }
+	cd $(WEB) && npm ci --no-audit --no-fund
+	@touch $@
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(WEB_SOURCES)
+	cd $(WEB) && npm run build
+	@touch $@
+
+.PHONY: test
+test: test-setup web ## All tests; installs what they need where it may
+	cd $(WEB) && npm test
+	cargo build -p gateway --bin rookery
+	cargo test --workspace --all-targets
+	$(MAKE) --no-print-directory oracle
+	$(MAKE) --no-print-directory conformance
+	cd $(WEB) && npm run e2e
+
+.PHONY: test-setup
+test-setup:
+	@tests/setup.sh redis-server chromium
+
+.PHONY: oracle
+oracle: $(VENV)/.stamp ## Compare the rules with python-chess on 20,000 random positions
+	tests/oracle/run.sh $(VENV)/bin/python
+
+.PHONY: conformance
+conformance: $(VENV)/.stamp ## RFC 6455 conformance of the socket code, against examples/echo
+	tests/conformance/run.sh $(VENV)/bin/python
+
+$(VENV)/.stamp: tests/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+.PHONY: replay
+replay: test-setup ## Play every game of tests/data/games.pgn through three gateways and a Redis
+	cargo build --release -p gateway --bin rookery
+	cargo run --release -p tests --bin replay -- $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz the protocol decoder, FEN, SAN and the fold, a minute each
+	shared/fuzz/run.sh
+
+.PHONY: bench
+bench: ## Criterion benches: fold, decide, append
+	cargo bench --workspace
+
+.PHONY: lint
+lint: $(WEB)/node_modules/.stamp ## rustfmt, clippy with warnings denied, tsc, eslint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	cd $(WEB) && npm run lint
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: audit
+audit: ## Licences, bans, sources and known advisories of all dependencies (cargo-deny)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check licenses bans sources
+	@cargo deny fetch db >/dev/null 2>&1 && cargo deny check advisories || echo 'advisories: the database cannot be reached; not checked'
+
+.PHONY: screenshots
+screenshots: build ## Take docs/*.png anew
+	cd $(WEB) && npm run screenshots

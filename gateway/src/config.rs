@@ -1,0 +1,180 @@
+//! Every setting of a node, with its flag, its environment variable and its default, checked before a port opens.
+
+use clap::{Args, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Settings of `rookery serve`.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address of the public port: page, API and WebSocket. Port 0 takes any free one.
+    #[arg(long, env = "ROOKERY_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Address of the admin port: health and drain.
+    #[arg(long, env = "ROOKERY_ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
+    pub admin_listen: SocketAddr,
+
+    /// Redis servers, repeatable or comma-separated. None: everything stays in this one process.
+    #[arg(
+        long,
+        env = "ROOKERY_REDIS_URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub redis_url: Vec<String>,
+
+    /// What those servers are.
+    #[arg(long, env = "ROOKERY_REDIS_MODE", value_enum, default_value_t = RedisMode::Single)]
+    pub redis_mode: RedisMode,
+
+    /// Servers to subscribe at, if not the same: replicas of them.
+    #[arg(
+        long,
+        env = "ROOKERY_REDIS_SUBSCRIBE_URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub redis_subscribe_url: Vec<String>,
+
+    /// Number of partitions rooms hash to. The same for all nodes, for the life of the data.
+    #[arg(long, env = "ROOKERY_PARTITIONS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub partitions: u16,
+
+    /// Folder for what a node keeps itself: the journal of the embedded mode, and a token secret it made.
+    #[arg(long, env = "ROOKERY_DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+
+    /// This node's name, unique in the cluster. Default: host name and port.
+    #[arg(long, env = "ROOKERY_NODE_ID")]
+    pub node_id: Option<String>,
+
+    /// Origins (`https://chess.example`) whose pages may open a WebSocket, besides the server's own. Repeatable.
+    #[arg(
+        long = "allowed-origin",
+        env = "ROOKERY_ALLOWED_ORIGINS",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Vec<String>,
+
+    /// Secret that signs tokens, at least 32 bytes. With Redis it is needed, and the same for all nodes; without, it is made
+    /// and kept in the data folder.
+    #[arg(long, env = "ROOKERY_TOKEN_SECRET", hide_env_values = true)]
+    pub token_secret: Option<String>,
+
+    /// File that holds the token secret.
+    #[arg(
+        long,
+        env = "ROOKERY_TOKEN_SECRET_FILE",
+        conflicts_with = "token_secret"
+    )]
+    pub token_secret_file: Option<PathBuf>,
+
+    /// WebSocket connections this node takes; further ones are closed with 1013.
+    #[arg(long, env = "ROOKERY_MAX_CONNECTIONS", default_value_t = 15_000)]
+    pub max_connections: usize,
+
+    /// After so many seconds of silence the server pings; after two such pings without a word it closes with 4010.
+    #[arg(long, env = "ROOKERY_HEARTBEAT_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub heartbeat_seconds: u64,
+
+    /// Time a leaving node takes to send its connections elsewhere.
+    #[arg(long, env = "ROOKERY_DRAIN_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub drain_seconds: u64,
+
+    /// Messages a second one connection may send for long; twice as many at once.
+    #[arg(long, env = "ROOKERY_MESSAGES_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub messages_per_second: u32,
+
+    /// Running games a user may have.
+    #[arg(long, env = "ROOKERY_GAMES_PER_USER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub games_per_user: u32,
+
+    /// Rooms a connection may be in.
+    #[arg(long, env = "ROOKERY_ROOMS_PER_CONNECTION", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rooms_per_connection: u32,
+
+    /// Form of the log lines on standard error: `auto` is text on a terminal, JSON otherwise.
+    #[arg(long, env = "ROOKERY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+}
+
+/// What the Redis URLs name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RedisMode {
+    /// One server.
+    Single,
+    /// Sentinels that know where the primary is.
+    Sentinel,
+    /// Nodes of a Redis Cluster.
+    Cluster,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// One line of words.
+    Text,
+    /// One line of JSON.
+    Json,
+}
+
+/// Shortest token secret taken, in bytes: HS256 is as strong as its key, and RFC 7518 section 3.2 asks for 256 bits.
+pub const TOKEN_SECRET_LEN_MIN: usize = 32;
+
+impl Config {
+    /// The secret that signs tokens: from the flag, its file, or the data folder, where one is made if there is none.
+    pub fn secret(&self) -> anyhow::Result<Vec<u8>> {
+        use anyhow::{Context, bail};
+        let secret = match (&self.token_secret, &self.token_secret_file) {
+            (Some(secret), _) => secret.clone().into_bytes(),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).with_context(|| {
+                    format!("--token-secret-file {} cannot be read", path.display())
+                })?;
+                text.trim().to_owned().into_bytes()
+            }
+            (None, None) if !self.redis_url.is_empty() => bail!(
+                "--token-secret (ROOKERY_TOKEN_SECRET) is needed with Redis: tokens signed by one node must be known to all; \
+                 make one with `openssl rand -hex 32`"
+            ),
+            (None, None) => return kept_secret(&self.data_dir),
+        };
+        if secret.len() < TOKEN_SECRET_LEN_MIN {
+            bail!(
+                "the token secret has {} bytes, it needs at least {TOKEN_SECRET_LEN_MIN}; make one with `openssl rand -hex 32`",
+                secret.len()
+            );
+        }
+        Ok(secret)
+    }
+}
+
+fn kept_secret(data_dir: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+    use anyhow::Context;
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let path = data_dir.join("token-secret");
+    match std::fs::read(&path) {
+        Ok(secret) if secret.len() >= TOKEN_SECRET_LEN_MIN => return Ok(secret),
+        Ok(_) => anyhow::bail!(
+            "{} is too short to be a token secret; remove it and a new one is made",
+            path.display()
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+        }
+    }
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("--data-dir {} cannot be made", data_dir.display()))?;
+    let secret = crate::random::Random::default().base62(43);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(secret.as_bytes()))
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(secret.into_bytes())
+}

@@ -1,0 +1,211 @@
+//! One connection on this node: the end that rooms and the lobby hold ([`Conn`]), and the end that the socket drives
+//! ([`Connection`]), which runs the session and carries its effects out.
+
+use crate::{
+    node::Node,
+    rate::{Limiter, RuntimeClock},
+    room::RoomInput,
+    session::{Effect, Notice, Session},
+    websocket::{CloseCode, End, Frame, Handler, Next, Outbox},
+};
+use governor::Quota;
+use shared::{
+    GameId, Timestamp, UserId,
+    game::Player,
+    protocol::{RequestId, ServerMessage},
+};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+/// Bytes queued for one connection. A room's longest snapshot (10,000 events) has some 500 KB and fits by itself; beyond
+/// that, 256 KiB are a thousand events, many seconds of the busiest game.
+pub const OUTBOX_LEN_MAX: usize = 256 * 1024;
+
+/// What rooms and the lobby hold of a connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// Unique on this node.
+    pub id: u64,
+    /// Whose it is.
+    pub user: UserId,
+    /// What is to be written to it, in order.
+    pub outbox: Arc<Outbox>,
+    notices: Mutex<Vec<Notice>>,
+}
+
+impl Conn {
+    /// Says something, in answer to the request of that id.
+    pub fn say(&self, message: &ServerMessage, id: Option<&RequestId>) {
+        self.push(&Frame::text(&message.encode(id)));
+    }
+
+    /// Queues a frame that must not be lost: a connection that has no room for it is too slow.
+    pub fn push(&self, frame: &Frame) {
+        if self.outbox.push(frame.clone()) == Err(crate::websocket::outbox::Refused::Full) {
+            self.outbox
+                .close_now(CloseCode::Slow, "answers are not taken fast enough");
+        }
+    }
+
+    /// Tells the session something about its own state.
+    pub fn notice(&self, notice: Notice) {
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(notice);
+        self.outbox.wake();
+    }
+
+    fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The end that the socket's owner drives.
+pub struct Connection {
+    node: Arc<Node>,
+    conn: Arc<Conn>,
+    // Taken when the connection ends.
+    session: Option<Session>,
+    limiter: Limiter,
+    effects: Vec<Effect>,
+}
+
+impl Connection {
+    /// Opens a connection of this user, who has these games running, and says welcome.
+    pub fn open(node: Arc<Node>, user: Player, running: Vec<GameId>) -> (Connection, Arc<Conn>) {
+        let outbox = Arc::new(Outbox::new(OUTBOX_LEN_MAX));
+        let conn = node.register(|id| Conn {
+            id,
+            user: user.id.clone(),
+            outbox,
+            notices: Mutex::default(),
+        });
+        let token = node.tokens.issue(&user);
+        let session = Session::new(user, running, node.config.rooms_per_connection as usize);
+        let heartbeat_ms = node.config.heartbeat_seconds * 1_000;
+        conn.say(
+            &session.welcome(token, &node.name, node.now(), heartbeat_ms),
+            None,
+        );
+        let rate = NonZeroU32::new(node.config.messages_per_second).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(rate).allow_burst(rate.saturating_add(rate.get()));
+        let connection = Connection {
+            node,
+            conn: conn.clone(),
+            session: Some(session),
+            limiter: Limiter::direct_with_clock(quota, RuntimeClock),
+            effects: Vec::new(),
+        };
+        (connection, conn)
+    }
+
+    /// A text message came.
+    pub fn text(&mut self, text: &str, arrived: Timestamp) {
+        self.apply_notices();
+        let limited = self.limiter.check().is_err();
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        session.text(text, arrived, limited, &mut self.effects);
+        self.carry_out();
+    }
+
+    /// The connection is gone: its rooms and its seek are told.
+    pub fn close(&mut self) {
+        self.apply_notices();
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        let (rooms, seeking) = session.close();
+        for game in rooms {
+            self.node
+                .rooms
+                .tell(&self.node, game, RoomInput::Gone(self.conn.id));
+        }
+        if seeking {
+            self.node.lobby.gone(&self.node, self.conn.id);
+        }
+        self.node.unregister(self.conn.id);
+    }
+
+    fn apply_notices(&mut self) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        for notice in self.conn.take_notices() {
+            session.notice(notice);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Say(message, id) => self.conn.say(&message, id.as_ref()),
+                Effect::Room(game, ask) => {
+                    self.node
+                        .rooms
+                        .ask(&self.node, game, self.conn.clone(), ask)
+                }
+                Effect::Lobby(ask) => self.node.lobby.ask(&self.node, self.conn.clone(), ask),
+                Effect::Close(code, reason) => self.conn.outbox.close(code, reason),
+            }
+        }
+    }
+}
+
+impl Handler for Connection {
+    fn on_text(&mut self, text: &str, at: Instant) -> Next {
+        // A message may have waited in this process; the time it came counts.
+        let waited = i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
+        self.text(text, self.node.now().plus_ms(-waited));
+        Next::Read
+    }
+
+    fn on_too_large(&mut self, _at: Instant) -> Next {
+        if let Some(session) = &mut self.session {
+            session.too_large(&mut self.effects);
+        }
+        self.carry_out();
+        Next::Read
+    }
+
+    fn on_drained(&mut self) -> Next {
+        self.apply_notices();
+        if let Some(session) = &self.session {
+            for game in session.rooms() {
+                self.node
+                    .rooms
+                    .tell(&self.node, game.clone(), RoomInput::Drained(self.conn.id));
+            }
+        }
+        Next::Read
+    }
+
+    fn on_wake(&mut self) -> Next {
+        self.apply_notices();
+        Next::Read
+    }
+
+    fn on_end(&mut self, end: End) {
+        tracing::debug!(conn = self.conn.id, user = %self.conn.user, ?end, "connection ended");
+        self.close();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("conn", &self.conn)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+//! Games by HTTP, read from their logs: the position as JSON, the score as PGN, the events as they are stored, and live.
+
+use super::error::ApiError;
+use crate::{
+    node::Node,
+    room::{Live, room_of},
+};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::stream;
+use http::{HeaderName, HeaderValue, header};
+use pubsub::feed::{Feed, FeedItem};
+use serde::Deserialize;
+use shared::{GameId, Seq, notation::pgn::Tags, protocol::server::Presence};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+/// An empty line is sent in a stream after so much silence, so that proxies and clients know it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// The routes.
+pub fn router() -> Router<Arc<Node>> {
+    Router::new()
+        .route("/api/games/{id}", get(game))
+        .route("/api/games/{id}/pgn", get(pgn))
+        .route("/api/games/{id}/events", get(events))
+        .route("/api/games/{id}/stream", get(live))
+}
+
+async fn log_of(node: &Node, id: &str) -> Result<pubsub::Log, ApiError> {
+    let game = GameId::parse(id).map_err(|_| ApiError::not_found())?;
+    node.backplane
+        .read(&room_of(&game), 0)
+        .await?
+        .ok_or_else(ApiError::not_found)
+}
+
+async fn fold_of(node: &Node, id: &str) -> Result<Live, ApiError> {
+    let log = log_of(node, id).await?;
+    Live::fold(log.epoch, &log.events).map_err(|misfit| {
+        tracing::error!(game = id, %misfit, "the log is not a game's");
+        ApiError::not_found()
+    })
+}
+
+async fn game(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let live = fold_of(&node, &id).await?;
+    let mut value =
+        serde_json::to_value(live.snapshot(None, Presence::default())).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        // There is no seat to speak of, and nobody's presence is looked up.
+        fields.remove("color");
+        fields.remove("presence");
+    }
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(value)).into_response())
+}
+
+async fn pgn(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let live = fold_of(&node, &id).await?;
+    let text = shared::notation::pgn::write(&live.game.pgn(&Tags::default()));
+    let disposition =
+        HeaderValue::from_str(&format!("inline; filename=\"{}.pgn\"", live.game.id()))
+            .unwrap_or(HeaderValue::from_static("inline"));
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-chess-pgn; charset=utf-8"),
+        ),
+        (header::CONTENT_DISPOSITION, disposition),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, text).into_response())
+}
+
+async fn events(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let log = log_of(&node, &id).await?;
+    Ok(ndjson(Body::from(lines(&log.events)), &log.epoch))
+}
+
+#[derive(Debug, Deserialize)]
+struct After {
+    after: Option<Seq>,
+}
+
+async fn live(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+    Query(After { after }): Query<After>,
+) -> Result<Response, ApiError> {
+    let log = log_of(&node, &id).await?;
+    let game = GameId::parse(&id).map_err(|_| ApiError::not_found())?;
+    let feed = Feed::new(node.backplane.clone(), room_of(&game));
+    let following = Following {
+        node,
+        feed,
+        epoch: log.epoch.clone(),
+        next: after.map_or(0, |seq| seq.saturating_add(1)),
+    };
+    let body = stream::unfold(following, |mut following| async move {
+        let lines = following.next_lines().await?;
+        Some((Ok::<Bytes, Infallible>(lines), following))
+    });
+    Ok(ndjson(Body::from_stream(body), &log.epoch))
+}
+
+struct Following {
+    node: Arc<Node>,
+    feed: Feed,
+    epoch: pubsub::Epoch,
+    next: Seq,
+}
+
+impl Following {
+    /// The next lines, or an empty one; `None` when the stream ends: the node leaves, or the log's life is another, and the
+    /// reader must begin anew.
+    async fn next_lines(&mut self) -> Option<Bytes> {
+        loop {
+            let item = tokio::select! {
+                () = self.node.leaving.cancelled() => return None,
+                item = tokio::time::timeout(KEEP_ALIVE, self.feed.next()) => item,
+            };
+            let (first, events) = match item {
+                Err(_) => return Some(Bytes::from_static(b"\n")),
+                Ok(FeedItem::Reset { epoch, events }) if epoch == self.epoch => (0, events),
+                Ok(FeedItem::Events { first, events }) => (first, events),
+                Ok(FeedItem::Reset { .. } | FeedItem::Missing) => return None,
+                Ok(_) => continue,
+            };
+            let end = first + events.len() as Seq;
+            let skip = usize::try_from(self.next.saturating_sub(first)).unwrap_or(usize::MAX);
+            if let Some(new) = events.get(skip..).filter(|new| !new.is_empty()) {
+                self.next = end;
+                return Some(lines(new));
+            }
+        }
+    }
+}
+
+fn lines(events: &[Bytes]) -> Bytes {
+    let mut body = BytesMut::with_capacity(events.iter().map(|event| event.len() + 1).sum());
+    for event in events {
+        body.put_slice(event);
+        body.put_u8(b'\n');
+    }
+    body.freeze()
+}
+
+fn ndjson(body: Body, epoch: &pubsub::Epoch) -> Response {
+    let epoch =
+        HeaderValue::from_str(epoch.as_str()).unwrap_or(HeaderValue::from_static("unknown"));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(NDJSON)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static("x-rookery-epoch"), epoch),
+    ];
+    (headers, body).into_response()
+}

@@ -1,0 +1,91 @@
+//! `rookery`: reads the settings, starts a node, and leaves in good order when asked to.
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use gateway::config::{Config, LogFormat};
+use std::{io::IsTerminal, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// A real-time chess server: one binary on a laptop, a cluster for millions.
+#[derive(Parser)]
+#[command(name = "rookery", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a gateway.
+    Serve(Box<Config>),
+}
+
+fn main() -> ExitCode {
+    let Command::Serve(config) = Cli::parse().command;
+    init_logs(config.log_format);
+    // rustls asks for its cryptography to be named; needed by rediss:// URLs.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rookery: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(*config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rookery: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate =
+        signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    let mode = if config.redis_url.is_empty() {
+        "embedded"
+    } else {
+        "cluster"
+    };
+    let running = gateway::start(config, None).await?;
+    println!("listening http={} admin={}", running.http, running.admin);
+    tracing::info!(
+        node = running.node.name,
+        mode,
+        "ready: http://{}",
+        running.http
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        // The admin port asked for it.
+        () = running.node.stopped.cancelled() => {}
+    }
+    tokio::select! {
+        () = running.stop() => Ok(()),
+        _ = terminate.recv() => anyhow::bail!("asked twice to stop: left before the drain was through"),
+        _ = interrupt.recv() => anyhow::bail!("asked twice to stop: left before the drain was through"),
+    }
+}
+
+fn init_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = match format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        logs.json().flatten_event(true).init();
+    } else {
+        logs.init();
+    }
+}

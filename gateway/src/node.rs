@@ -1,0 +1,265 @@
+//! One gateway: what all its connections, rooms and tasks share. It holds nothing that another node could not rebuild.
+
+use crate::{
+    config::Config,
+    connection::Conn,
+    identity::Tokens,
+    lobby::Lobby,
+    random::Random,
+    rate::{KeyedLimiter, RuntimeClock},
+    room::Rooms,
+};
+use dashmap::DashMap;
+use governor::Quota;
+use pubsub::{Answer, Backplane};
+use shared::{
+    GameId, Timestamp, UserId,
+    protocol::{ServerMessage, close::CloseCode, server::Drain},
+};
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Chat lines a user may say in [`CHAT_PERIOD`] on one node.
+const CHAT_LINES: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
+/// See [`CHAT_LINES`].
+const CHAT_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long a game may be listed as running without anybody touching it: its longest silence is 14 days.
+const RUNNING_TTL: Duration = Duration::from_secs(16 * 24 * 60 * 60);
+
+/// Shortest pause between two connections that are sent away by a drain, so that a handful does not wait for the whole window.
+const DRAIN_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// Part of the drain time in which connections are closed; the rest is for closing handshakes and last answers.
+const DRAIN_WINDOW: f64 = 0.8;
+
+/// One gateway.
+#[derive(Debug)]
+pub struct Node {
+    /// Its settings.
+    pub config: Config,
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// What it shares with the others.
+    pub backplane: Arc<dyn Backplane>,
+    /// Who is who.
+    pub tokens: Tokens,
+    /// Rooms open here.
+    pub rooms: Rooms,
+    /// Where its ids and lots come from.
+    pub random: Random,
+    /// Seeks and invitations.
+    pub lobby: Lobby,
+    /// Everything that runs.
+    pub tasks: TaskTracker,
+    /// Cancelled when the node takes no new connections.
+    pub leaving: CancellationToken,
+    /// Cancelled when the node stops.
+    pub stopped: CancellationToken,
+    connections: DashMap<u64, Arc<Conn>>,
+    next_connection: AtomicU64,
+    is_draining: AtomicBool,
+    chat: KeyedLimiter<UserId>,
+}
+
+impl Node {
+    /// A node on that backplane.
+    pub fn new(
+        config: Config,
+        name: String,
+        backplane: Arc<dyn Backplane>,
+        secret: &[u8],
+        random: Random,
+    ) -> Arc<Node> {
+        let quota = Quota::with_period(CHAT_PERIOD / CHAT_LINES.get())
+            .expect("not zero")
+            .allow_burst(CHAT_LINES);
+        let node = Arc::new(Node {
+            lobby: Lobby::new(&random),
+            random,
+            config,
+            name,
+            backplane,
+            tokens: Tokens::new(secret),
+            rooms: Rooms::default(),
+            tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            connections: DashMap::new(),
+            next_connection: AtomicU64::new(1),
+            is_draining: AtomicBool::new(false),
+            chat: KeyedLimiter::dashmap_with_clock(quota, RuntimeClock),
+        });
+        node.tasks.spawn(crate::lobby::run(node.clone()));
+        node.tasks.spawn(crate::sweeper::run(node.clone()));
+        node
+    }
+
+    /// The backplane's clock.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.backplane.now())
+    }
+
+    /// Whether a load balancer should send people here.
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.backplane.health().is_ready()
+    }
+
+    /// Whether the node is leaving.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// How many connections are open.
+    pub fn connections_len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Adds a connection under a new number.
+    pub fn register(&self, make: impl FnOnce(u64) -> Conn) -> Arc<Conn> {
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let conn = Arc::new(make(id));
+        self.connections.insert(id, conn.clone());
+        conn
+    }
+
+    /// Takes a connection off the list.
+    pub fn unregister(&self, id: u64) {
+        self.connections.remove(&id);
+    }
+
+    /// A connection that is open.
+    pub fn connection(&self, id: u64) -> Option<Arc<Conn>> {
+        self.connections
+            .get(&id)
+            .map(|conn| conn.clone())
+            .filter(|conn| !conn.outbox.is_closed())
+    }
+
+    /// Counts a line of chat. False if the user says too much.
+    pub fn may_chat(&self, user: &UserId) -> bool {
+        // Users who are silent again need no memory.
+        if self.chat.len() > 10_000 {
+            self.chat.retain_recent();
+        }
+        self.chat.check_key(user).is_ok()
+    }
+
+    /// The user's running games.
+    pub async fn running(&self, user: &UserId) -> Answer<Vec<GameId>> {
+        let games = self.backplane.set(&running_key(user)).await?;
+        Ok(games
+            .iter()
+            .filter_map(|game| GameId::parse(game).ok())
+            .collect())
+    }
+
+    /// Lists a game as running.
+    pub async fn remember_running(&self, user: &UserId, game: &GameId) -> Answer<()> {
+        self.backplane
+            .join_set(&running_key(user), game.as_str(), RUNNING_TTL)
+            .await
+    }
+
+    /// Takes it off the list. If that fails the entry is found out when the user next joins the game.
+    pub async fn forget_running(&self, user: &UserId, game: &GameId) {
+        if let Err(error) = self
+            .backplane
+            .leave_set(&running_key(user), game.as_str())
+            .await
+        {
+            tracing::warn!(%user, %game, %error, "a finished game stays on its player's list");
+        }
+    }
+
+    /// Leaves: takes no new connections, tells everybody, closes them with 1012 spread over the drain window, and waits for
+    /// them and for what is under way until the drain time is up.
+    pub async fn drain(&self) {
+        if self.is_draining.swap(true, Ordering::AcqRel) {
+            return self.stopped.cancelled().await;
+        }
+        self.leaving.cancel();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.config.drain_seconds);
+        let mut connections: Vec<Arc<Conn>> = self
+            .connections
+            .iter()
+            .map(|entry| entry.value().clone())
+            .collect();
+        connections.sort_by_key(|conn| conn.id);
+        let count = u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
+        let window = Duration::from_secs(self.config.drain_seconds)
+            .mul_f64(DRAIN_WINDOW)
+            .min(DRAIN_PAUSE_MAX * count);
+        tracing::info!(
+            connections = connections.len(),
+            window_ms = window.as_millis() as u64,
+            "draining"
+        );
+        let reconnect_within_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
+        let drain = ServerMessage::Drain(Drain {
+            reconnect_within_ms,
+        });
+        for conn in &connections {
+            conn.say(&drain, None);
+        }
+        let pause = window / count;
+        for conn in &connections {
+            tokio::time::sleep(pause).await;
+            conn.outbox
+                .close(CloseCode::Restart, "this node is leaving");
+        }
+        let gone = async {
+            // Late comers whose handshake was under way are sent on too.
+            while !self.connections.is_empty() {
+                for conn in &self.connections {
+                    conn.outbox
+                        .close(CloseCode::Restart, "this node is leaving");
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let complete = tokio::time::timeout_at(deadline, gone).await.is_ok();
+        tracing::info!(complete, left = self.connections.len(), "drained");
+        self.stopped.cancel();
+    }
+}
+
+fn running_key(user: &UserId) -> String {
+    key_of("running", &[user.as_str()])
+}
+
+/// Name of a record or set. Its parts may hold anything (user ids, clients' keys), a backplane's key may not: all but
+/// letters, digits, `_` and `-` is spelled `.xx`, and parts are parted by `:`.
+pub fn key_of(kind: &str, parts: &[&str]) -> String {
+    let mut key = kind.to_owned();
+    for part in parts {
+        key.push(':');
+        for byte in part.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => key.push(char::from(byte)),
+                _ => key.push_str(&format!(".{byte:02x}")),
+            }
+        }
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_users_share_a_key() {
+        let key = |id| running_key(&UserId::parse(id).expect("an id"));
+        assert_eq!(key("guest-a1"), "running:guest-a1");
+        assert_ne!(key("a.2e"), key("a."));
+        assert_eq!(key("a|b{c}"), "running:a.7cb.7bc.7d");
+    }
+}

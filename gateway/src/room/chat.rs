@@ -1,0 +1,208 @@
+//! Chat in its two channels. It is beside the log: at most once, the last lines kept for those who come later. Players
+//! hear the spectators only after the game, so that nobody whispers a move.
+
+use super::{
+    Ask,
+    task::{State, Task},
+};
+use crate::{
+    connection::Conn,
+    fanout::{Audience, Role},
+    rate::{Limiter, RuntimeClock},
+    session::error,
+    websocket::Frame,
+};
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use governor::Quota;
+use pubsub::{Answer, HISTORY_LEN, Message};
+use serde_json::value::RawValue;
+use shared::protocol::{
+    ErrorCode, ServerMessage,
+    server::{ChatChannel, ChatHistory, ChatLine, ChatRole},
+};
+use std::{collections::VecDeque, num::NonZeroU32, sync::Arc};
+
+/// Lines a second in one room on one node.
+const ROOM_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
+
+const PLAYERS: &str = "chat_players";
+const SPECTATORS: &str = "chat_spectators";
+
+type Lines = VecDeque<Bytes>;
+
+/// The room's last lines on this node.
+pub(super) struct Chat {
+    loading: Option<BoxFuture<'static, Answer<[Vec<Bytes>; 2]>>>,
+    /// Players' and spectators' last lines, once they were loaded.
+    lines: Option<[Lines; 2]>,
+    limiter: Limiter,
+}
+
+impl Default for Chat {
+    fn default() -> Chat {
+        let quota = Quota::per_second(ROOM_LINES_PER_SECOND);
+        Chat {
+            loading: None,
+            lines: None,
+            limiter: Limiter::direct_with_clock(quota, RuntimeClock),
+        }
+    }
+}
+
+impl Chat {
+    /// Waits for the history; for ever if it is not being loaded.
+    pub async fn loaded(chat: &mut Chat) -> Answer<[Vec<Bytes>; 2]> {
+        match &mut chat.loading {
+            Some(loading) => loading.await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Task {
+    /// Somebody says something.
+    pub(super) fn say(&mut self, conn: Arc<Conn>, ask: &Ask, text: &str) {
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let refuse = |code, message: &str| {
+            conn.say(
+                &error(code, message, Some(self.game.clone())),
+                ask.id.as_ref(),
+            )
+        };
+        if self.members.role(conn.id).is_none() {
+            return refuse(ErrorCode::Forbidden, "join the room first");
+        }
+        if !self.node.may_chat(&conn.user) {
+            return refuse(ErrorCode::RateLimited, "at most 5 lines in 10 seconds");
+        }
+        if self.chat.limiter.check().is_err() {
+            return refuse(ErrorCode::RateLimited, "this room is talking too fast");
+        }
+        let seat = live.seat(&conn.user);
+        let (channel, topic) = match seat {
+            Some(_) => (ChatChannel::Players, PLAYERS),
+            None => (ChatChannel::Spectators, SPECTATORS),
+        };
+        let role = match seat {
+            Some(shared::Color::White) => ChatRole::White,
+            Some(shared::Color::Black) => ChatRole::Black,
+            None => ChatRole::Spectator,
+        };
+        let line = ChatLine {
+            game_id: self.game.clone(),
+            channel,
+            user: ask.user.clone(),
+            role,
+            text: text.to_owned(),
+            at: ask.arrived,
+        };
+        let body = Bytes::from(
+            serde_json::to_vec(&line).expect("a line has no map keys or IO that could fail"),
+        );
+        let (node, room, game, id) = (
+            self.node.clone(),
+            self.room.clone(),
+            self.game.clone(),
+            ask.id.clone(),
+        );
+        self.node.tasks.spawn(async move {
+            let message = Message {
+                topic: topic.to_owned(),
+                body,
+            };
+            let answer = match node.backplane.say(&room, message).await {
+                Ok(()) => crate::session::ack(Some(game)),
+                Err(_) => error(
+                    ErrorCode::Unavailable,
+                    "the servers cannot be reached just now",
+                    Some(game),
+                ),
+            };
+            conn.say(&answer, id.as_ref());
+        });
+    }
+
+    /// A message came beside the log.
+    pub(super) fn heard(&mut self, message: &Message) {
+        let channel = match message.topic.as_str() {
+            PLAYERS => 0,
+            SPECTATORS => 1,
+            // Of a later release.
+            _ => return,
+        };
+        let Ok(body) = std::str::from_utf8(&message.body) else {
+            return;
+        };
+        if let Some(lines) = &mut self.chat.lines {
+            lines[channel].push_back(message.body.clone());
+            while lines[channel].len() > HISTORY_LEN {
+                lines[channel].pop_front();
+            }
+        }
+        let frame = Frame::text(&format!(r#"{{"type":"chat","payload":{body}}}"#));
+        let over = matches!(&self.state, State::Live(live) if live.game.over().is_some());
+        let audience = match (channel, over) {
+            (0, _) => Audience::Players,
+            (_, true) => Audience::All,
+            (_, false) => Audience::Spectators,
+        };
+        self.members.broadcast(&frame, audience);
+    }
+
+    /// After a snapshot: what was said before, if anything was. Loaded once a room; who comes before it is there gets it
+    /// when it is.
+    pub(super) fn send_history(&mut self, conn: u64) {
+        let Some(lines) = &self.chat.lines else {
+            if self.chat.loading.is_none() {
+                let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
+                let load = async move {
+                    Ok([
+                        backplane.history(&room, PLAYERS).await?,
+                        backplane.history(&room, SPECTATORS).await?,
+                    ])
+                };
+                self.chat.loading = Some(load.boxed());
+            }
+            return;
+        };
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let Some(role) = self.members.role(conn) else {
+            return;
+        };
+        let mut said: Vec<&Bytes> = Vec::new();
+        if role != Role::Spectator {
+            said.extend(&lines[0]);
+        }
+        if role == Role::Spectator || live.game.over().is_some() {
+            said.extend(&lines[1]);
+        }
+        let messages: Vec<Box<RawValue>> = said
+            .into_iter()
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        if !messages.is_empty() {
+            let history = ServerMessage::ChatHistory(ChatHistory {
+                game_id: self.game.clone(),
+                messages,
+            });
+            self.members.send(conn, &Frame::text(&history.encode(None)));
+        }
+    }
+
+    /// The history is here.
+    pub(super) fn history_loaded(&mut self, history: Answer<[Vec<Bytes>; 2]>) {
+        self.chat.loading = None;
+        // Without it chat goes on; the next member to come has it asked for again.
+        let Ok(history) = history else { return };
+        self.chat.lines = Some(history.map(VecDeque::from));
+        let members: Vec<u64> = self.members.iter().map(|(conn, _)| conn.id).collect();
+        for conn in members {
+            self.send_history(conn);
+        }
+    }
+}

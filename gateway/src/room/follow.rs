@@ -1,0 +1,277 @@
+//! The read half of a room: what the feed brings is applied to the fold and handed to the fan-out, in the log's order.
+
+use super::{
+    Ask, AskKind, Creation, Live, RoomInput,
+    submit::send_elsewhere,
+    task::{State, Task},
+};
+use crate::{
+    connection::Conn,
+    fanout::{Audience, Role},
+    session::{Notice, error},
+    websocket::Frame,
+};
+use bytes::Bytes;
+use pubsub::{Epoch, feed::FeedItem};
+use shared::{
+    Color, Timestamp,
+    game::{Event, EventBody, GameCreated, Rematch},
+    protocol::{
+        ErrorCode, RequestId, ServerMessage,
+        server::{Presence, Resumed},
+    },
+};
+use std::sync::Arc;
+
+/// For how long the agreement to a rematch makes the next game, in milliseconds. A node that first sees it later (because
+/// it opens an old room) must not make a game anew that was played and forgotten.
+const REMATCH_MAKES_GAME_MS: i64 = 10 * 60 * 1_000;
+
+impl Task {
+    /// Something came from the feed.
+    pub(super) fn follow(&mut self, item: FeedItem) {
+        match item {
+            FeedItem::Reset { epoch, events } => self.reset(epoch, &events),
+            FeedItem::Events { events, .. } => self.events(&events),
+            FeedItem::Message(message) => self.heard(&message),
+            FeedItem::Attendance(attendance) => self.attendance(attendance),
+            FeedItem::Missing => {
+                if !matches!(self.state, State::Live(_)) {
+                    self.state = State::Absent(None);
+                }
+            }
+        }
+    }
+
+    /// The log is read for the first time, or it has another life: members are told all anew.
+    fn reset(&mut self, epoch: Epoch, events: &[Bytes]) {
+        let live = match Live::fold(epoch, events) {
+            Ok(live) => live,
+            Err(misfit) => {
+                tracing::error!(game = %self.game, %misfit, "the log is not a game's; the room stays closed");
+                self.state = State::Absent(None);
+                return;
+            }
+        };
+        self.state = State::Live(Box::new(live));
+        let members: Vec<u64> = self.members.iter().map(|(conn, _)| conn.id).collect();
+        for (conn, by_room) in std::mem::take(&mut self.awaiting) {
+            self.seat(conn, None, by_room);
+        }
+        for conn in members {
+            self.send_snapshot(conn);
+        }
+        self.follow_rematch();
+    }
+
+    fn events(&mut self, events: &[Bytes]) {
+        for bytes in events {
+            let State::Live(live) = &mut self.state else {
+                return;
+            };
+            let was_decidable = live.is_decidable();
+            let pushed = live.push(bytes);
+            let decidable = live.is_decidable();
+            if let Some(frame) = live.frames.last() {
+                self.members.broadcast(frame, Audience::All);
+            }
+            match pushed {
+                Ok(Some(event)) => self.happened(&event),
+                Ok(None) if was_decidable && !decidable => self.send_players_elsewhere(),
+                Ok(None) => {}
+                Err(misfit) => {
+                    tracing::error!(game = %self.game, %misfit, "an event does not fit; nothing more is decided here");
+                    let seq = live.end() - 1;
+                    live.unknown_from.get_or_insert(seq);
+                    self.send_players_elsewhere();
+                }
+            }
+        }
+    }
+
+    fn happened(&mut self, event: &Event) {
+        match &event.body {
+            EventBody::GameOver(_) => {
+                for (conn, role) in self.members.iter() {
+                    if role != Role::Spectator {
+                        conn.notice(Notice::Finished(self.game.clone()));
+                    }
+                }
+            }
+            EventBody::Rematch(_) => self.follow_rematch(),
+            _ => {}
+        }
+    }
+
+    fn send_players_elsewhere(&self) {
+        for (conn, role) in self.members.iter() {
+            if role != Role::Spectator {
+                send_elsewhere(conn);
+            }
+        }
+    }
+
+    /// A rematch was agreed on: whichever node sees it makes the next game, all with the same bytes, and takes the players
+    /// that are here along.
+    fn follow_rematch(&mut self) {
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let Some((rematch, at)) = live.rematch() else {
+            return;
+        };
+        if self.node.now().since(at) > REMATCH_MAKES_GAME_MS {
+            return;
+        }
+        let seats = self
+            .members
+            .iter()
+            .filter(|(_, role)| *role != Role::Spectator)
+            .map(|(conn, _)| conn.clone())
+            .collect();
+        let (game, creation) = rematch_creation(&rematch, at, seats);
+        self.node
+            .rooms
+            .tell(&self.node, game, RoomInput::Create(Box::new(creation)));
+    }
+
+    /// A connection becomes a member: the events it missed, or everything.
+    pub(super) fn join(&mut self, conn: Arc<Conn>, ask: &Ask) {
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let seat = live.seat(&ask.user.id);
+        if seat.is_some() && !live.is_decidable() {
+            return send_elsewhere(&conn);
+        }
+        let running = live.game.over().is_none();
+        let role = seat.map_or(Role::Spectator, Role::Player);
+        self.members.insert(conn.clone(), role);
+        self.attending.is_due = true;
+        conn.notice(Notice::Joined(self.game.clone()));
+        if seat.is_some() {
+            let game = self.game.clone();
+            conn.notice(if running {
+                Notice::Playing(game)
+            } else {
+                Notice::Finished(game)
+            });
+        }
+        let AskKind::Join { seen: Some(seen) } = &ask.kind else {
+            return self.snapshot_to(conn.id, ask.id.as_ref());
+        };
+        if !super::is_within(&live.epoch, live.end(), seen) {
+            return self.snapshot_to(conn.id, ask.id.as_ref());
+        }
+        let from = usize::try_from(seen.1 + 1).unwrap_or(usize::MAX);
+        for frame in live.frames.get(from..).unwrap_or_default() {
+            self.members.send(conn.id, frame);
+        }
+        let resumed = Resumed {
+            game_id: self.game.clone(),
+            seq: live.end() - 1,
+            epoch: live.epoch.to_string(),
+        };
+        let text = ServerMessage::Resumed(resumed).encode(ask.id.as_ref());
+        self.members.send(conn.id, &Frame::text(&text));
+    }
+
+    /// A player of a game that has just begun (or that he asks for again) becomes a member: `init_game`, and `game_joined`
+    /// too for one who had asked to be in the room. Anybody else just joins.
+    pub(super) fn seat(&mut self, conn: Arc<Conn>, id: Option<&RequestId>, by_room: bool) {
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let seat = live.seat(&conn.user);
+        if seat.is_some() && !live.is_decidable() {
+            return send_elsewhere(&conn);
+        }
+        let snapshot = Box::new(live.snapshot(seat, self.attending.presence_with(seat)));
+        let running = live.game.over().is_none();
+        self.members
+            .insert(conn.clone(), seat.map_or(Role::Spectator, Role::Player));
+        self.attending.is_due = true;
+        conn.notice(Notice::Joined(self.game.clone()));
+        if seat.is_some() {
+            if running {
+                conn.notice(Notice::Playing(self.game.clone()));
+            }
+            conn.notice(Notice::SeekEnded);
+            let text = ServerMessage::InitGame(snapshot.clone()).encode(id);
+            self.members.send(conn.id, &Frame::text(&text));
+        }
+        if by_room || seat.is_none() {
+            let text = ServerMessage::GameJoined(snapshot).encode(None);
+            self.members.send(conn.id, &Frame::text(&text));
+        }
+        self.send_history(conn.id);
+    }
+
+    /// Somebody wants the free seat of a game that has both players.
+    pub(super) fn seat_taken(&mut self, conn: Arc<Conn>, ask: &Ask) {
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        if live.seat(&conn.user).is_some() {
+            return self.seat(conn, ask.id.as_ref(), false);
+        }
+        conn.notice(Notice::Left(self.game.clone()));
+        let full = error(
+            ErrorCode::GameFull,
+            "both seats are taken; you may watch",
+            Some(self.game.clone()),
+        );
+        conn.say(&full, ask.id.as_ref());
+    }
+
+    /// Gives a member everything anew.
+    pub(super) fn send_snapshot(&mut self, conn: u64) {
+        self.snapshot_to(conn, None);
+    }
+
+    fn snapshot_to(&mut self, conn: u64, id: Option<&RequestId>) {
+        let State::Live(live) = &mut self.state else {
+            return;
+        };
+        let Some(role) = self.members.role(conn) else {
+            return;
+        };
+        let presence = self.attending.presence_with(role.color());
+        let frame = live.snapshot_frame(role.color(), presence, id);
+        self.members.send(conn, &frame);
+        // The snapshot ends where understanding does; what follows is relayed.
+        if let Some(unknown) = live.unknown_from {
+            let from = usize::try_from(unknown).unwrap_or(usize::MAX);
+            for frame in live.frames.get(from..).unwrap_or_default() {
+                self.members.send(conn, frame);
+            }
+        }
+        self.send_history(conn);
+    }
+}
+
+/// The game that a rematch makes.
+pub(super) fn rematch_creation(
+    rematch: &Rematch,
+    at: Timestamp,
+    seats: Vec<Arc<Conn>>,
+) -> (shared::GameId, Creation) {
+    let created = GameCreated {
+        game_id: rematch.new_game_id.clone(),
+        white_player: rematch.white_player.clone(),
+        black_player: rematch.black_player.clone(),
+        time_control: rematch.time_control,
+        fen: super::initial_fen(),
+    };
+    (rematch.new_game_id.clone(), Creation { created, at, seats })
+}
+
+/// Whether both are here, given that this side is.
+pub(super) fn with_self(mut presence: Presence, seat: Option<Color>) -> Presence {
+    match seat {
+        Some(Color::White) => presence.white = true,
+        Some(Color::Black) => presence.black = true,
+        None => {}
+    }
+    presence
+}

@@ -1,0 +1,265 @@
+//! Rooms before their game: an invitation is a record that lapses, and becomes a log when another user takes the free seat.
+//! Of two who try at once the log's first append decides; the other finds both seats taken.
+
+use super::{
+    AskKind,
+    submit::Job,
+    task::{Pending, State, Task, Work},
+};
+use crate::{
+    random::Random,
+    session::{Notice, error},
+};
+use bytes::Bytes;
+use futures::FutureExt;
+use pubsub::{Answer, Append, Appended};
+use serde::{Deserialize, Serialize};
+use shared::{
+    GameId, Timestamp,
+    game::{Game, GameCreated, Player, TimeControl},
+    protocol::{ErrorCode, ServerMessage, client::ColorChoice, server},
+};
+use std::time::Duration;
+
+/// How long an invitation stands.
+pub const INVITATION_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is stored of an invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// Who invites.
+    pub by: Player,
+    /// Clocks of the game to be.
+    pub time_control: Option<TimeControl>,
+    /// The creator's colour.
+    pub color: ColorChoice,
+    /// When it lapses.
+    pub expires_at: Timestamp,
+}
+
+impl Invitation {
+    /// Name of its record.
+    pub fn key(game: &GameId) -> String {
+        format!("invitation:{game}")
+    }
+
+    fn message(&self, game: &GameId) -> ServerMessage {
+        let free = match self.color {
+            ColorChoice::White => ColorChoice::Black,
+            ColorChoice::Black => ColorChoice::White,
+            ColorChoice::Random => ColorChoice::Random,
+        };
+        ServerMessage::Invitation(server::Invitation {
+            game_id: game.clone(),
+            by: self.by.clone(),
+            time_control: self.time_control,
+            color: free,
+            expires_at: self.expires_at,
+        })
+    }
+
+    fn created(&self, game: &GameId, guest: &Player, random: &Random) -> GameCreated {
+        let creator_is_white = match self.color {
+            ColorChoice::White => true,
+            ColorChoice::Black => false,
+            ColorChoice::Random => random.coin(),
+        };
+        let (white, black) = if creator_is_white {
+            (&self.by, guest)
+        } else {
+            (guest, &self.by)
+        };
+        GameCreated {
+            game_id: game.clone(),
+            white_player: white.clone(),
+            black_player: black.clone(),
+            time_control: self.time_control,
+            fen: super::initial_fen(),
+        }
+    }
+}
+
+/// What came of making a game.
+pub(super) enum Made {
+    /// The append's answer.
+    Appended(Appended),
+    /// The player has his fill of running games.
+    TooMany,
+}
+
+impl Task {
+    /// Work in a room without a log.
+    pub(super) fn attempt_absent(
+        &mut self,
+        pending: Pending,
+        invitation: Option<Invitation>,
+    ) -> Option<Pending> {
+        if let Work::Create(creation) = &pending.work {
+            let (created, at) = (creation.created.clone(), creation.at);
+            self.make(pending, created, at, None);
+            return None;
+        }
+        if matches!(pending.work, Work::Deadline | Work::Abort) {
+            return None;
+        }
+        let Some(invitation) = invitation else {
+            // `verified` says here that an invitation was looked for.
+            if pending.verified {
+                self.not_found(&pending);
+            } else {
+                let (backplane, key) = (self.node.backplane.clone(), Invitation::key(&self.game));
+                self.job = Some(Job::invite(
+                    pending,
+                    async move { backplane.get(&key).await }.boxed(),
+                ));
+            }
+            return None;
+        };
+        self.invited(pending, &invitation);
+        None
+    }
+
+    fn invited(&mut self, pending: Pending, invitation: &Invitation) {
+        let (conn, ask) = match &pending.work {
+            Work::Ask(conn, ask) => (conn.clone(), ask.clone()),
+            Work::Await(conn) => {
+                self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
+                return self.awaiting.push((conn.clone(), false));
+            }
+            _ => return,
+        };
+        match ask.kind {
+            AskKind::Join { .. } => {
+                self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
+                self.awaiting.push((conn, true));
+                pending.reply(&invitation.message(&self.game));
+            }
+            AskKind::TakeSeat if ask.user.id == invitation.by.id => {
+                conn.notice(Notice::Left(self.game.clone()));
+                let message = "you made this invitation; somebody else takes the other seat";
+                pending.reply(&error(
+                    ErrorCode::Forbidden,
+                    message,
+                    Some(self.game.clone()),
+                ));
+            }
+            AskKind::TakeSeat => {
+                // He is seated by this request's own answer.
+                self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
+                let created = invitation.created(&self.game, &ask.user, &self.node.random);
+                let now = self.node.now();
+                self.make(pending, created, now, Some(ask.user));
+            }
+            AskKind::Leave | AskKind::Exit => {
+                self.leave(conn.id);
+                conn.notice(Notice::Left(self.game.clone()));
+                pending.reply(&crate::session::ack(Some(self.game.clone())));
+            }
+            _ => self.not_found(&pending),
+        }
+    }
+
+    /// The look-up of an invitation is done.
+    pub(super) fn invitation_found(&mut self, mut pending: Pending, answer: Answer<Option<Bytes>>) {
+        match answer {
+            Ok(record) => {
+                let found = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                if let State::Absent(invitation) = &mut self.state {
+                    *invitation = found;
+                }
+                pending.verified = true;
+                self.pending.push_front(pending);
+            }
+            Err(_) => self.unavailable(&pending),
+        }
+    }
+
+    /// Starts making the game. `counted` is the player whose number of games is looked at first.
+    fn make(
+        &mut self,
+        pending: Pending,
+        created: GameCreated,
+        at: Timestamp,
+        counted: Option<Player>,
+    ) {
+        let first = Game::create(created.clone(), at);
+        let deadline = Game::start(&first)
+            .ok()
+            .and_then(|game| game.next_deadline())
+            .map(|at| at.0);
+        let bytes = Bytes::from(first.encode());
+        let append = Append {
+            epoch: None,
+            expected: 0,
+            events: vec![bytes.clone()],
+            at: at.0,
+            deadline,
+        };
+        let (node, game, room) = (self.node.clone(), self.game.clone(), self.room.clone());
+        let future = async move {
+            if let Some(player) = counted
+                && node.running(&player.id).await?.len() >= node.config.games_per_user as usize
+            {
+                return Ok(Made::TooMany);
+            }
+            // Indexed first: a game that is listed and does not exist is found out at once, one that exists and is not
+            // listed never.
+            for player in [&created.white_player, &created.black_player] {
+                node.remember_running(&player.id, &game).await?;
+            }
+            node.backplane
+                .append(&room, append)
+                .await
+                .map(Made::Appended)
+        };
+        self.job = Some(Job::make(pending, bytes, future.boxed()));
+    }
+
+    /// The game was made, by this node or another.
+    pub(super) async fn made(&mut self, mut pending: Pending, first: Bytes, answer: Answer<Made>) {
+        match answer {
+            Ok(Made::Appended(Appended::Appended { epoch })) => {
+                let (node, key) = (self.node.clone(), Invitation::key(&self.game));
+                self.node
+                    .tasks
+                    .spawn(async move { drop(node.backplane.remove(&key).await) });
+                self.feed.appended(epoch, 0, vec![first]);
+            }
+            Ok(Made::Appended(Appended::Conflict { epoch, missed })) => {
+                self.feed.appended(epoch, 0, missed)
+            }
+            Ok(Made::Appended(Appended::BadTime { .. })) if pending.attempts < 3 => {
+                pending.attempts += 1;
+                return self.pending.push_front(pending);
+            }
+            Ok(Made::Appended(_)) => {
+                if self.feed.catch_up().await.is_err() {
+                    return self.unavailable(&pending);
+                }
+            }
+            Ok(Made::TooMany) => {
+                if let Work::Ask(conn, _) = &pending.work {
+                    conn.notice(Notice::Left(self.game.clone()));
+                }
+                let message = format!(
+                    "a user may have {} running games; finish one first",
+                    self.node.config.games_per_user
+                );
+                return pending.reply(&error(
+                    ErrorCode::TooManyGames,
+                    message,
+                    Some(self.game.clone()),
+                ));
+            }
+            Err(_) => return self.unavailable(&pending),
+        }
+        self.drain_feed();
+        pending.attempts += 1;
+        if pending.attempts > 3 {
+            return self.unavailable(&pending);
+        }
+        // Seats the askers now that the log is there.
+        self.pending.push_front(pending);
+    }
+}

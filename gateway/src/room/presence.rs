@@ -1,0 +1,249 @@
+//! Who is in the room on all nodes: this node reports its members under a lease, and tells them when a player comes or goes
+//! and how many watch.
+
+use super::task::{State, Task};
+use crate::{
+    fanout::{Audience, Members},
+    websocket::Frame,
+};
+use futures::{FutureExt, future::BoxFuture};
+use pubsub::{Answer, Attendance};
+use shared::{
+    Color, Timestamp,
+    protocol::{
+        ServerMessage,
+        server::{Presence, PresenceChange, Viewers},
+    },
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A node that has not reported for this long is forgotten, its people with it.
+const LEASE: Duration = Duration::from_secs(25);
+
+/// A report is renewed in this time: twice within a lease.
+const RENEW: Duration = Duration::from_secs(10);
+
+/// Comings and goings are gathered for this long before they are reported.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// At most one `viewers` message a room in this time.
+const VIEWERS_PAUSE: Duration = Duration::from_secs(1);
+
+/// A player may claim the win when the opponent has been away this long, in milliseconds.
+pub const CLAIM_AFTER_MS: i64 = 60_000;
+
+/// What this node knows of who is in the room.
+#[derive(Default)]
+pub(super) struct Attending {
+    /// Members changed since the last report.
+    pub is_due: bool,
+    report: Option<BoxFuture<'static, Answer<Attendance>>>,
+    reported: Option<[u32; 3]>,
+    reported_at: Option<Instant>,
+    known: Attendance,
+    presence: Presence,
+    viewers_told: u64,
+    viewers_told_at: Option<Instant>,
+}
+
+impl Attending {
+    /// Waits for the report's answer; for ever if there is none under way.
+    pub async fn answered(attending: &mut Attending) -> Answer<Attendance> {
+        match &mut attending.report {
+            Some(report) => report.await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A report is under way, or must be made before the room closes.
+    pub fn is_busy(&self) -> bool {
+        self.report.is_some() || self.reported.is_some_and(|counts| counts != [0; 3])
+    }
+
+    /// When something is to be done.
+    pub fn wake_at(&self, members: &Members) -> Option<Instant> {
+        let viewers = (self.viewers() != self.viewers_told).then(|| {
+            self.viewers_told_at
+                .map_or_else(Instant::now, |at| at + VIEWERS_PAUSE)
+        });
+        [self.report_at(members), viewers]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn report_at(&self, members: &Members) -> Option<Instant> {
+        if self.report.is_some() {
+            return None;
+        }
+        let changed = self.is_due
+            || self
+                .reported
+                .is_some_and(|counts| counts != members.counts());
+        let pause = match (changed, members.is_empty()) {
+            (true, _) => GATHER,
+            (false, false) => RENEW,
+            (false, true) => return None,
+        };
+        Some(self.reported_at.map_or_else(Instant::now, |at| at + pause))
+    }
+
+    /// Whether the players are connected anywhere, given that this seat is.
+    pub fn presence_with(&self, seat: Option<Color>) -> Presence {
+        super::follow::with_self(self.presence, seat)
+    }
+
+    /// Since when that player has been away from all nodes.
+    pub fn absent_since(&self, color: Color) -> Option<Timestamp> {
+        let group = self.known.groups.get(color.index())?;
+        group.absent_since.map(Timestamp)
+    }
+
+    fn viewers(&self) -> u64 {
+        self.known
+            .groups
+            .get(2)
+            .map_or(0, |group| rounded(group.count))
+    }
+}
+
+/// In a large room only the magnitude is of interest, and every step would be sent to everybody.
+fn rounded(count: u64) -> u64 {
+    let step = match count {
+        0..=100 => 1,
+        101..=1_000 => 10,
+        1_001..=10_000 => 50,
+        _ => 100,
+    };
+    count / step * step
+}
+
+impl Task {
+    /// Reports this node's members if it is time to.
+    pub(super) fn attend(&mut self) {
+        if !matches!(self.state, State::Live(_)) {
+            return;
+        }
+        if self
+            .attending
+            .report_at(&self.members)
+            .is_none_or(|at| at > Instant::now())
+        {
+            return;
+        }
+        let counts = self.members.counts();
+        let (backplane, room, node) = (
+            self.node.backplane.clone(),
+            self.room.clone(),
+            self.node.name.clone(),
+        );
+        self.attending.is_due = false;
+        self.attending.reported = Some(counts);
+        self.attending.reported_at = Some(Instant::now());
+        let report = async move { backplane.attend(&room, &node, &counts, LEASE).await };
+        self.attending.report = Some(report.boxed());
+    }
+
+    /// The report was answered.
+    pub(super) fn attended(&mut self, answer: Answer<Attendance>) {
+        self.attending.report = None;
+        match answer {
+            Ok(attendance) => self.attendance(attendance),
+            // Said again in a while; the lease may lapse meanwhile, as it does for everybody.
+            Err(_) => self.attending.is_due = !self.members.is_empty(),
+        }
+        if self.members.is_empty()
+            && self
+                .attending
+                .reported
+                .is_some_and(|counts| counts != [0; 3])
+        {
+            self.attending.is_due = true;
+        }
+    }
+
+    /// Who is here changed, on some node.
+    pub(super) fn attendance(&mut self, attendance: Attendance) {
+        self.attending.known = attendance;
+        let count = |color: Color| {
+            self.attending
+                .known
+                .groups
+                .get(color.index())
+                .map_or(0, |group| group.count)
+        };
+        let now = Presence {
+            white: count(Color::White) > 0,
+            black: count(Color::Black) > 0,
+        };
+        let before = std::mem::replace(&mut self.attending.presence, now);
+        for (color, was, is) in [
+            (Color::White, before.white, now.white),
+            (Color::Black, before.black, now.black),
+        ] {
+            if was != is {
+                self.tell_presence(color, is);
+            }
+        }
+        self.tell_viewers();
+    }
+
+    fn tell_presence(&mut self, color: Color, online: bool) {
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let absent_since = self
+            .attending
+            .absent_since(color)
+            .filter(|_| !online && live.game.over().is_none());
+        let change = PresenceChange {
+            game_id: self.game.clone(),
+            color,
+            online,
+            claimable_at: absent_since.map(|since| since.plus_ms(CLAIM_AFTER_MS)),
+        };
+        let frame = Frame::text(&ServerMessage::Presence(change).encode(None));
+        self.members.broadcast(&frame, Audience::All);
+    }
+
+    /// Tells how many watch, if that changed and was not told just now.
+    pub(super) fn tell_viewers(&mut self) {
+        let count = self.attending.viewers();
+        let now = Instant::now();
+        let soon = self
+            .attending
+            .viewers_told_at
+            .is_some_and(|at| at + VIEWERS_PAUSE > now);
+        if count == self.attending.viewers_told || soon {
+            return;
+        }
+        self.attending.viewers_told = count;
+        self.attending.viewers_told_at = Some(now);
+        let viewers = ServerMessage::Viewers(Viewers {
+            game_id: self.game.clone(),
+            count,
+        });
+        self.members
+            .broadcast(&Frame::text(&viewers.encode(None)), Audience::All);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn large_counts_are_rounded() {
+        for (count, told) in [
+            (0, 0),
+            (100, 100),
+            (101, 100),
+            (119, 110),
+            (1_049, 1_000),
+            (10_149, 10_100),
+        ] {
+            assert_eq!(rounded(count), told);
+        }
+    }
+}

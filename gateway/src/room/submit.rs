@@ -1,0 +1,432 @@
+//! The write half of a room: a command is decided on this node's view of the log and appended where that view ends. If the
+//! log has gone on meanwhile, the node catches up and decides again. A refusal is told only after a look at the log's end,
+//! so that a node which lags never refuses what the log allows.
+
+use super::{
+    AskKind, Live,
+    invitation::Made,
+    task::{Pending, State, Task, Work},
+};
+use crate::{
+    connection::Conn,
+    session::{Circumstances, Notice, error},
+};
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use pubsub::{Answer, Append, Appended, Log};
+use shared::{
+    Color, Seq, Timestamp,
+    game::{Command, Decision, Event, EventBody, Rejection},
+    protocol::{ErrorCode, ServerMessage, close::CloseCode, server::Ack},
+};
+use std::sync::Arc;
+
+/// How often a command is decided anew because another append came first. Two players and a deadline cannot conflict so
+/// often; something else writes.
+const ATTEMPTS_MAX: u32 = 16;
+
+/// The one thing of a room that waits for the backplane.
+pub(super) struct Job {
+    kind: JobKind,
+    future: BoxFuture<'static, Done>,
+}
+
+enum JobKind {
+    Append {
+        pending: Pending,
+        expected: Seq,
+        events: Vec<Event>,
+        bytes: Vec<Bytes>,
+        refused: Option<Rejection>,
+    },
+    Verify(Pending),
+    Invite(Pending),
+    Make(Pending, Bytes),
+}
+
+/// What came of a job.
+pub(super) enum Done {
+    Appended(Answer<Appended>),
+    Read(Answer<Option<Log>>),
+    Record(Answer<Option<Bytes>>),
+    Made(Answer<Made>),
+}
+
+impl Job {
+    /// Compares the node's view with the log, and reads what it lacks.
+    pub fn verify(task: &Task, pending: Pending) -> Job {
+        let from = match &task.state {
+            State::Live(live) => live.end(),
+            _ => 0,
+        };
+        let (backplane, room) = (task.node.backplane.clone(), task.room.clone());
+        let future = async move { Done::Read(backplane.read(&room, from).await) }.boxed();
+        Job {
+            kind: JobKind::Verify(pending),
+            future,
+        }
+    }
+
+    /// Looks for an invitation.
+    pub fn invite(pending: Pending, future: BoxFuture<'static, Answer<Option<Bytes>>>) -> Job {
+        Job {
+            kind: JobKind::Invite(pending),
+            future: future.map(Done::Record).boxed(),
+        }
+    }
+
+    /// Makes the game with these bytes as its first event.
+    pub fn make(pending: Pending, first: Bytes, future: BoxFuture<'static, Answer<Made>>) -> Job {
+        Job {
+            kind: JobKind::Make(pending, first),
+            future: future.map(Done::Made).boxed(),
+        }
+    }
+
+    /// Waits for the job; for ever if there is none.
+    pub async fn finished(job: &mut Option<Job>) -> Done {
+        match job {
+            Some(job) => (&mut job.future).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Task {
+    /// Decides, and starts the append; or refuses.
+    pub(super) fn submit(&mut self, mut pending: Pending) -> Option<Pending> {
+        let State::Live(live) = &self.state else {
+            return Some(pending);
+        };
+        if !live.is_decidable() {
+            self.undecidable(&pending);
+            return None;
+        }
+        let (command, at, seen) = match self.command(live, &pending) {
+            Ok(command) => command,
+            Err(refusal) => {
+                pending.reply(&refusal);
+                return None;
+            }
+        };
+        if seen.is_some_and(|seen| seen >= live.end()) && !pending.verified {
+            self.job = Some(Job::verify(self, pending));
+            return None;
+        }
+        match live.game.decide(&command, at) {
+            Ok(Decision::Append { events, refused }) => {
+                pending.attempts += 1;
+                self.job = Some(self.append(live, pending, events, refused));
+            }
+            Ok(Decision::Already { seq }) => {
+                let ply = live.ply_of(seq);
+                self.acknowledge(&pending, seq, ply);
+            }
+            Ok(Decision::Nothing) => {}
+            Err(_) if !pending.verified => self.job = Some(Job::verify(self, pending)),
+            Err(rejection) => self.reject(&pending, &rejection),
+        }
+        None
+    }
+
+    fn command(
+        &self,
+        live: &Live,
+        pending: &Pending,
+    ) -> Result<(Command, Timestamp, Option<Seq>), Box<ServerMessage>> {
+        let now = self.node.now();
+        let (ask, kind) = match &pending.work {
+            Work::Ask(_, ask) => (ask, &ask.kind),
+            Work::Abort => return Ok((Command::ServerAbort, now, None)),
+            _ => return Ok((Command::CheckDeadline, now, None)),
+        };
+        let Some(by) = live.seat(&ask.user.id) else {
+            let message = "only the game's two players may do that";
+            let refusal = error(ErrorCode::NotAPlayer, message, Some(self.game.clone()));
+            return Err(Box::new(refusal));
+        };
+        // The offset to the backplane's clock may have been corrected since the request came.
+        let at = ask.arrived.min(now);
+        Ok(match kind {
+            AskKind::Move { mv, ply, seen } => (
+                Command::Move {
+                    by,
+                    mv: mv.clone(),
+                    ply: *ply,
+                    seen: *seen,
+                },
+                at,
+                *seen,
+            ),
+            AskKind::Act { action, offer } => (
+                action.command(by, *offer, self.circumstances(by)),
+                at,
+                *offer,
+            ),
+            _ => {
+                let action = shared::game::Action::Resign;
+                (
+                    Command::Act {
+                        by,
+                        action,
+                        offer: None,
+                    },
+                    at,
+                    None,
+                )
+            }
+        })
+    }
+
+    fn circumstances(&self, by: Color) -> Circumstances {
+        Circumstances {
+            new_game_id: self.node.random.game_id(),
+            opponent_absent_since: self.attending.absent_since(by.other()),
+        }
+    }
+
+    fn append(
+        &self,
+        live: &Live,
+        pending: Pending,
+        events: Vec<Event>,
+        refused: Option<Rejection>,
+    ) -> Job {
+        let bytes: Vec<Bytes> = events
+            .iter()
+            .map(|event| Bytes::from(event.encode()))
+            .collect();
+        let expected = live.end();
+        let append = Append {
+            epoch: Some(live.epoch.clone()),
+            expected,
+            events: bytes.clone(),
+            at: events.last().map_or(0, |event| event.at.0),
+            deadline: live.game.deadline_after(&events).map(|at| at.0),
+        };
+        let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
+        let future = async move { Done::Appended(backplane.append(&room, append).await) }.boxed();
+        Job {
+            kind: JobKind::Append {
+                pending,
+                expected,
+                events,
+                bytes,
+                refused,
+            },
+            future,
+        }
+    }
+
+    /// A job is done.
+    pub(super) async fn finish(&mut self, done: Done) {
+        let Some(Job { kind, .. }) = self.job.take() else {
+            return;
+        };
+        match (kind, done) {
+            (
+                JobKind::Append {
+                    pending,
+                    expected,
+                    events,
+                    bytes,
+                    refused,
+                },
+                Done::Appended(answer),
+            ) => match answer {
+                Ok(Appended::Appended { epoch } | Appended::AlreadyAppended { epoch }) => {
+                    self.feed.appended(epoch, expected, bytes);
+                    self.answer(&pending, expected, &events, refused.as_ref());
+                    self.settle_users(&events);
+                    self.drain_feed();
+                }
+                Ok(answer) => self.try_again(pending, expected, answer).await,
+                Err(unavailable) => {
+                    tracing::warn!(game = %self.game, %unavailable, "append failed");
+                    self.unavailable(&pending);
+                }
+            },
+            (JobKind::Verify(mut pending), Done::Read(answer)) => {
+                let taken = match answer {
+                    Ok(log) => self.took(log).await,
+                    Err(unavailable) => Err(unavailable),
+                };
+                if taken.is_err() {
+                    return self.unavailable(&pending);
+                }
+                pending.verified = true;
+                self.pending.push_front(pending);
+            }
+            (JobKind::Invite(pending), Done::Record(answer)) => {
+                self.invitation_found(pending, answer)
+            }
+            (JobKind::Make(pending, first), Done::Made(answer)) => {
+                self.made(pending, first, answer).await
+            }
+            // Each kind's future gives its own kind of result.
+            _ => debug_assert!(false, "a job ended as another"),
+        }
+    }
+
+    async fn try_again(&mut self, mut pending: Pending, expected: Seq, answer: Appended) {
+        match answer {
+            Appended::Conflict { epoch, missed } => {
+                self.feed.appended(epoch, expected, missed);
+                self.drain_feed();
+            }
+            Appended::BadTime { now } => {
+                tracing::info!(game = %self.game, now, "this node's clock was ahead");
+                if let Work::Ask(_, ask) = &mut pending.work {
+                    ask.arrived = ask.arrived.min(Timestamp(now));
+                }
+            }
+            Appended::Gone { end } => {
+                tracing::error!(game = %self.game, end, expected, "the log lost its tail");
+                self.feed.resync();
+                return self.unavailable(&pending);
+            }
+            _ => {
+                if self.feed.catch_up().await.is_err() {
+                    return self.unavailable(&pending);
+                }
+                self.drain_feed();
+            }
+        }
+        if pending.attempts >= ATTEMPTS_MAX {
+            return self.unavailable(&pending);
+        }
+        pending.verified = false;
+        self.pending.push_front(pending);
+    }
+
+    /// Takes in what the log has beyond this node's view.
+    async fn took(&mut self, log: Option<Log>) -> Answer<()> {
+        let State::Live(live) = &self.state else {
+            return Ok(());
+        };
+        match log {
+            Some(log) if log.epoch == live.epoch && log.first == live.end() => {
+                if !log.events.is_empty() {
+                    self.feed.appended(log.epoch, log.first, log.events);
+                    self.drain_feed();
+                }
+            }
+            _ => {
+                self.feed.catch_up().await?;
+                self.drain_feed();
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows what the feed has ready.
+    pub(super) fn drain_feed(&mut self) {
+        while let Some(item) = self.feed.ready() {
+            self.follow(item);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        pending: &Pending,
+        first: Seq,
+        events: &[Event],
+        refused: Option<&Rejection>,
+    ) {
+        if let Some(rejection) = refused {
+            return self.reject(pending, rejection);
+        }
+        let ply = events.iter().find_map(|event| match &event.body {
+            EventBody::Move(moved) => Some(moved.ply),
+            _ => None,
+        });
+        self.acknowledge(pending, first, ply);
+    }
+
+    fn acknowledge(&mut self, pending: &Pending, seq: Seq, ply: Option<u32>) {
+        let epoch = match &self.state {
+            State::Live(live) => Some(live.epoch.to_string()),
+            _ => None,
+        };
+        self.exit(pending);
+        pending.reply(&ServerMessage::Ack(Ack {
+            game_id: Some(self.game.clone()),
+            epoch,
+            seq: Some(seq),
+            ply,
+        }));
+    }
+
+    fn reject(&mut self, pending: &Pending, rejection: &Rejection) {
+        // Who leaves a game that is over has nothing to resign.
+        if self.exit(pending) {
+            return pending.reply(&crate::session::ack(Some(self.game.clone())));
+        }
+        pending.reply(&error(
+            code_of(rejection),
+            rejection.to_string(),
+            Some(self.game.clone()),
+        ));
+    }
+
+    /// The second half of `exit_game`.
+    fn exit(&mut self, pending: &Pending) -> bool {
+        let Work::Ask(conn, ask) = &pending.work else {
+            return false;
+        };
+        if ask.kind != AskKind::Exit {
+            return false;
+        }
+        self.leave(conn.id);
+        conn.notice(Notice::Left(self.game.clone()));
+        true
+    }
+
+    /// An event of a later release stands in this log: this node decides nothing here, and its players go elsewhere.
+    fn undecidable(&mut self, pending: &Pending) {
+        if let Work::Ask(conn, _) = &pending.work {
+            send_elsewhere(conn);
+        }
+    }
+
+    /// The players' running games are indexed by user; this node ended one.
+    fn settle_users(&self, events: &[Event]) {
+        if !events
+            .iter()
+            .any(|event| matches!(event.body, EventBody::GameOver(_)))
+        {
+            return;
+        }
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let users = Color::ALL.map(|color| live.game.player(color).id.clone());
+        let (node, game) = (self.node.clone(), self.game.clone());
+        self.node.tasks.spawn(async move {
+            for user in users {
+                node.forget_running(&user, &game).await;
+            }
+        });
+    }
+}
+
+/// Tells a player's connection to come back, which will be to a node of the newer release sooner or later.
+pub(super) fn send_elsewhere(conn: &Arc<Conn>) {
+    conn.outbox.close(
+        CloseCode::Restart,
+        "this node is of an earlier release than the game's events",
+    );
+}
+
+fn code_of(rejection: &Rejection) -> ErrorCode {
+    match rejection {
+        Rejection::NotYourTurn => ErrorCode::NotYourTurn,
+        Rejection::IllegalMove(_) => ErrorCode::IllegalMove,
+        Rejection::StalePly(_) => ErrorCode::StalePly,
+        Rejection::GameOver => ErrorCode::GameOver,
+        Rejection::TooEarly(_) => ErrorCode::TooEarly,
+        Rejection::TooLate(_) => ErrorCode::TooLate,
+        Rejection::NoOffer => ErrorCode::NoOffer,
+        Rejection::NoClaim(_) => ErrorCode::NoClaim,
+    }
+}

@@ -1,0 +1,127 @@
+//! Puts a node behind its two ports, and takes it down again.
+
+use crate::{
+    config::{Config, RedisMode},
+    http::{admin, assets, games, session},
+    node::Node,
+    random::Random,
+    websocket::{Limits, frame::Rules, listen},
+};
+use anyhow::Context;
+use axum::Router;
+use pubsub::Backplane;
+use shared::protocol;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// A gateway that runs in this process.
+#[derive(Debug)]
+pub struct Running {
+    /// The node itself.
+    pub node: Arc<Node>,
+    /// The public port.
+    pub http: SocketAddr,
+    /// The admin port.
+    pub admin: SocketAddr,
+    admin_stop: CancellationToken,
+}
+
+/// Connects to the backplane that the settings name.
+pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Backplane>> {
+    if config.redis_url.is_empty() {
+        let embedded = pubsub::embedded::Embedded::new(pubsub::embedded::Options::default())
+            .context("the embedded backplane cannot start")?;
+        return Ok(Arc::new(embedded));
+    }
+    let _ = (name, RedisMode::Single);
+    anyhow::bail!("no Redis yet")
+}
+
+/// Opens the ports, and returns when both answer.
+pub async fn start(
+    config: Config,
+    backplane: Option<Arc<dyn Backplane>>,
+) -> anyhow::Result<Running> {
+    let secret = config.secret()?;
+    let listener = listen::bind(config.listen)
+        .with_context(|| format!("--listen {} cannot be opened", config.listen))?;
+    let admin_listener = listen::bind(config.admin_listen)
+        .with_context(|| format!("--admin-listen {} cannot be opened", config.admin_listen))?;
+    let (http, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let name = config.node_id.clone().unwrap_or_else(|| default_name(http));
+    let backplane = match backplane {
+        Some(backplane) => backplane,
+        None => self::backplane(&config, &name).await?,
+    };
+    let limits = Limits {
+        rules: Rules {
+            message_len_max: protocol::MESSAGE_LEN_MAX,
+            message_skip_max: protocol::MESSAGE_LEN_CLOSE,
+            binary: false,
+        },
+        heartbeat: Duration::from_secs(config.heartbeat_seconds),
+        ..Limits::default()
+    };
+    let http_limits = listen::HttpLimits {
+        connections_max: config.max_connections,
+        ..Default::default()
+    };
+    let node = Node::new(config, name, backplane, &secret, Random::default());
+    let door = session::Door {
+        node: node.clone(),
+        limits: Arc::new(limits),
+    };
+    let router: Router = Router::new()
+        .merge(session::router().with_state(door))
+        .merge(games::router().with_state(node.clone()))
+        .merge(assets::router());
+    node.tasks.spawn(listen::serve(
+        listener,
+        router,
+        http_limits,
+        node.leaving.clone(),
+    ));
+    // Health must be told to the end, so the admin port closes last.
+    let admin_stop = CancellationToken::new();
+    let admin_router = admin::router(node.clone());
+    tokio::spawn(listen::serve(
+        admin_listener,
+        admin_router,
+        listen::HttpLimits::default(),
+        admin_stop.clone(),
+    ));
+    Ok(Running {
+        node,
+        http,
+        admin: admin_address,
+        admin_stop,
+    })
+}
+
+impl Running {
+    /// Drains the node (see [`Node::drain`]), and waits for what it was doing.
+    pub async fn stop(self) {
+        self.node.drain().await;
+        self.node.tasks.close();
+        // Answers that are on their way to a backplane that is away need not be waited for.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.node.tasks.wait()).await;
+        self.admin_stop.cancel();
+    }
+
+    /// Ends without a word, as a process that is killed does: for tests.
+    pub fn kill(self) {
+        self.node.leaving.cancel();
+        self.node.stopped.cancel();
+        self.admin_stop.cancel();
+    }
+}
+
+fn default_name(http: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() {
+        "localhost"
+    } else {
+        host.trim()
+    };
+    format!("{host}:{}", http.port())
+}

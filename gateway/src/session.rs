@@ -1,0 +1,405 @@
+//! One connection's state machine: texts and notices in, effects out. It does no IO, asks no clock and waits for nobody, so
+//! whoever owns the socket can drive it, be it a task or a thread that owns thousands.
+//!
+//! A session knows who it is, which rooms it asked to be in, and what it seeks. What a room answers goes straight from the
+//! room into the connection's outbox, in the room's order; a session only hears of what changes its own state.
+
+use crate::room::{Ask, AskKind};
+use shared::{
+    GameId, Timestamp,
+    game::{Action, Command, Player, TimeControl},
+    protocol::{
+        self, ClientMessage, ErrorCode, Request, RequestId, ServerMessage,
+        client::{ColorChoice, PlayerAction},
+        close::CloseCode,
+        server::{Ack, ErrorBody, Pong, Welcome},
+    },
+};
+use std::collections::BTreeSet;
+
+/// Messages over the limit that are refused before the connection is closed with 1008: five seconds at the full rate.
+const STRIKES_MAX: u32 = 100;
+
+/// What a connection is told about itself by rooms and the lobby.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// It is a member of that room now.
+    Joined(GameId),
+    /// It is not, or not any more.
+    Left(GameId),
+    /// Its user plays there, and the game runs.
+    Playing(GameId),
+    /// That game is over.
+    Finished(GameId),
+    /// The seek became a game, or ended.
+    SeekEnded,
+}
+
+/// What a session wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Say this, in answer to the request of that id.
+    Say(Box<ServerMessage>, Option<RequestId>),
+    /// Ask a room.
+    Room(GameId, Ask),
+    /// Ask the lobby.
+    Lobby(LobbyAsk),
+    /// Close the connection.
+    Close(CloseCode, &'static str),
+}
+
+/// What a session asks of the lobby; the answer carries `id`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LobbyAsk {
+    /// The request's id.
+    pub id: Option<RequestId>,
+    /// Who asks, under his present name.
+    pub user: Player,
+    /// What.
+    pub kind: LobbyKind,
+}
+
+/// Kinds of [`LobbyAsk`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum LobbyKind {
+    /// Seek an opponent.
+    Seek(Option<TimeControl>),
+    /// Stop seeking.
+    CancelSeek,
+    /// Make an invitation.
+    Create {
+        /// Clocks.
+        time_control: Option<TimeControl>,
+        /// The creator's colour.
+        color: ColorChoice,
+        /// The same key gives the same game.
+        key: Option<String>,
+    },
+}
+
+/// One connection's state.
+#[derive(Debug)]
+pub struct Session {
+    user: Player,
+    rooms_max: usize,
+    /// Rooms asked to be in, and not known to be out of.
+    rooms: BTreeSet<GameId>,
+    /// The user's running games, as far as this connection knows.
+    running: BTreeSet<GameId>,
+    seeking: bool,
+    strikes: u32,
+}
+
+impl Session {
+    /// A session of this user, who has these games running.
+    pub fn new(user: Player, running: Vec<GameId>, rooms_max: usize) -> Session {
+        let running = running.into_iter().collect();
+        Session {
+            user,
+            rooms_max,
+            rooms: BTreeSet::new(),
+            running,
+            seeking: false,
+            strikes: 0,
+        }
+    }
+
+    /// The first message.
+    pub fn welcome(
+        &self,
+        token: String,
+        node: &str,
+        server_time: Timestamp,
+        heartbeat_ms: u64,
+    ) -> ServerMessage {
+        ServerMessage::Welcome(Welcome {
+            user: self.user.clone(),
+            token,
+            node: node.to_owned(),
+            protocol: protocol::VERSION,
+            server_time,
+            heartbeat_ms,
+            active_games: self.running.iter().cloned().collect(),
+        })
+    }
+
+    /// A text message came at `arrived`; `limited` if it came over the rate.
+    pub fn text(
+        &mut self,
+        text: &str,
+        arrived: Timestamp,
+        limited: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let request = match Request::decode(text) {
+            _ if limited => {
+                self.strikes += 1;
+                if self.strikes > STRIKES_MAX {
+                    return effects.push(Effect::Close(CloseCode::Policy, "too many messages"));
+                }
+                let id = Request::decode(text).map_or_else(|error| error.id, |request| request.id);
+                return effects.push(refuse(
+                    id,
+                    ErrorCode::RateLimited,
+                    "too many messages; slow down",
+                ));
+            }
+            Ok(request) => request,
+            Err(error) => return effects.push(refuse(error.id, error.code, error.message)),
+        };
+        self.strikes = 0;
+        self.request(request, arrived, effects);
+    }
+
+    /// A message too long to be decoded was skipped.
+    pub fn too_large(&mut self, effects: &mut Vec<Effect>) {
+        let message = format!("a message has at most {} bytes", protocol::MESSAGE_LEN_MAX);
+        effects.push(refuse(None, ErrorCode::TooLarge, message));
+    }
+
+    /// A room or the lobby says something about this connection.
+    pub fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Joined(game) => drop(self.rooms.insert(game)),
+            Notice::Left(game) => drop(self.rooms.remove(&game)),
+            Notice::Playing(game) => drop(self.running.insert(game)),
+            Notice::Finished(game) => drop(self.running.remove(&game)),
+            Notice::SeekEnded => self.seeking = false,
+        }
+    }
+
+    /// The connection is gone: the rooms to leave, and whether a seek is to be taken back.
+    pub fn close(self) -> (Vec<GameId>, bool) {
+        (self.rooms.into_iter().collect(), self.seeking)
+    }
+
+    /// Rooms this connection asked to be in.
+    pub fn rooms(&self) -> impl Iterator<Item = &GameId> {
+        self.rooms.iter()
+    }
+
+    fn request(&mut self, request: Request, arrived: Timestamp, effects: &mut Vec<Effect>) {
+        let Request { id, message } = request;
+        let user = self.user.clone();
+        let room = |id, user, kind| Ask {
+            id,
+            user,
+            arrived,
+            kind,
+        };
+        match message {
+            ClientMessage::Ping(ping) => {
+                effects.push(Effect::Say(
+                    Box::new(ServerMessage::Pong(Pong {
+                        t: ping.t,
+                        server_time: arrived,
+                    })),
+                    id,
+                ));
+            }
+            ClientMessage::InitGame(seek) => {
+                self.rename(seek.name);
+                self.seeking = true;
+                effects.push(self.lobby(id, LobbyKind::Seek(seek.time_control)));
+            }
+            ClientMessage::CancelSeek => {
+                self.seeking = false;
+                effects.push(self.lobby(id, LobbyKind::CancelSeek));
+            }
+            ClientMessage::CreateGame(create) => {
+                self.rename(create.name);
+                let (time_control, color, key) = (create.time_control, create.color, create.key);
+                effects.push(self.lobby(
+                    id,
+                    LobbyKind::Create {
+                        time_control,
+                        color,
+                        key,
+                    },
+                ));
+            }
+            ClientMessage::JoinGame(join) => {
+                self.rename(join.name);
+                if self.enter(&join.game_id, id.as_ref(), effects) {
+                    effects.push(Effect::Room(
+                        join.game_id,
+                        room(id, self.user.clone(), AskKind::TakeSeat),
+                    ));
+                }
+            }
+            ClientMessage::JoinRoom(join) => {
+                if self.enter(&join.game_id, id.as_ref(), effects) {
+                    let seen = join.epoch.zip(join.seq);
+                    effects.push(Effect::Room(
+                        join.game_id,
+                        room(id, user, AskKind::Join { seen }),
+                    ));
+                }
+            }
+            ClientMessage::LeaveRoom(leave) => {
+                self.rooms.remove(&leave.game_id);
+                effects.push(Effect::Room(leave.game_id, room(id, user, AskKind::Leave)));
+            }
+            ClientMessage::ExitGame(exit) => {
+                self.rooms.remove(&exit.game_id);
+                effects.push(Effect::Room(exit.game_id, room(id, user, AskKind::Exit)));
+            }
+            ClientMessage::Move(mv) => match mv.game_id.or_else(|| self.only_game()) {
+                Some(game) => {
+                    let kind = AskKind::Move {
+                        mv: mv.mv,
+                        ply: mv.ply,
+                        seen: mv.seq,
+                    };
+                    effects.push(Effect::Room(game, room(id, user, kind)));
+                }
+                None => {
+                    let message =
+                        "name the `gameId`: it may be left out with exactly one running game";
+                    effects.push(refuse(id, ErrorCode::BadMessage, message));
+                }
+            },
+            ClientMessage::ClaimDraw(claim) => {
+                let kind = AskKind::Act {
+                    action: PlayerAsk::ClaimDraw(claim.mv),
+                    offer: claim.seq,
+                };
+                effects.push(Effect::Room(claim.game_id, room(id, user, kind)));
+            }
+            ClientMessage::Act(action, offer) => {
+                let kind = AskKind::Act {
+                    action: PlayerAsk::Plain(action),
+                    offer: offer.seq,
+                };
+                effects.push(Effect::Room(offer.game_id, room(id, user, kind)));
+            }
+            ClientMessage::Chat(chat) => {
+                effects.push(Effect::Room(
+                    chat.game_id,
+                    room(id, user, AskKind::Chat(chat.text)),
+                ));
+            }
+        }
+    }
+
+    fn lobby(&self, id: Option<RequestId>, kind: LobbyKind) -> Effect {
+        Effect::Lobby(LobbyAsk {
+            id,
+            user: self.user.clone(),
+            kind,
+        })
+    }
+
+    /// Guests choose their names; users with an account have the one their token says.
+    fn rename(&mut self, name: Option<String>) {
+        let name = name
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty());
+        if let (true, Some(name)) = (self.user.is_guest, name) {
+            self.user.name = name;
+        }
+    }
+
+    fn enter(&mut self, game: &GameId, id: Option<&RequestId>, effects: &mut Vec<Effect>) -> bool {
+        if !self.rooms.contains(game) && self.rooms.len() >= self.rooms_max {
+            let message = format!(
+                "a connection may be in {} rooms; leave one first",
+                self.rooms_max
+            );
+            effects.push(refuse(id.cloned(), ErrorCode::TooManyGames, message));
+            return false;
+        }
+        self.rooms.insert(game.clone());
+        true
+    }
+
+    fn only_game(&self) -> Option<GameId> {
+        let mut games = self.running.iter();
+        games.next().filter(|_| games.next().is_none()).cloned()
+    }
+}
+
+/// A player's request besides moves, before the room has added what only it knows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlayerAsk {
+    /// A name and a game.
+    Plain(PlayerAction),
+    /// A claim, with the intended move.
+    ClaimDraw(Option<shared::game::MoveInput>),
+}
+
+/// An error in answer to a request.
+pub fn refuse(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -> Effect {
+    Effect::Say(Box::new(error(code, message, None)), id)
+}
+
+/// An `error` message.
+pub fn error(
+    code: ErrorCode,
+    message: impl Into<String>,
+    game_id: Option<GameId>,
+) -> ServerMessage {
+    let retry_after_ms = (code == ErrorCode::RateLimited).then_some(1_000);
+    ServerMessage::Error(ErrorBody {
+        code,
+        message: message.into(),
+        retryable: code.is_retryable(),
+        game_id,
+        retry_after_ms,
+    })
+}
+
+/// A bare `ack`.
+pub fn ack(game_id: Option<GameId>) -> ServerMessage {
+    ServerMessage::Ack(Ack {
+        game_id,
+        ..Ack::default()
+    })
+}
+
+/// What is random or known to the node alone, for [`PlayerAsk::command`].
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// Id of the game a rematch would make.
+    pub new_game_id: GameId,
+    /// Since when the opponent has been away.
+    pub opponent_absent_since: Option<Timestamp>,
+}
+
+impl PlayerAsk {
+    /// The command of the player on that seat.
+    pub fn command(
+        &self,
+        by: shared::Color,
+        offer: Option<shared::Seq>,
+        circumstances: Circumstances,
+    ) -> Command {
+        let Circumstances {
+            new_game_id,
+            opponent_absent_since,
+        } = circumstances;
+        let action = match self {
+            PlayerAsk::ClaimDraw(mv) => Action::ClaimDraw { mv: mv.clone() },
+            PlayerAsk::Plain(action) => match action {
+                PlayerAction::Resign => Action::Resign,
+                PlayerAction::Abort => Action::Abort,
+                PlayerAction::OfferDraw => Action::OfferDraw,
+                PlayerAction::AcceptDraw => Action::AcceptDraw,
+                PlayerAction::DeclineDraw => Action::DeclineDraw,
+                PlayerAction::ClaimVictory => Action::ClaimVictory {
+                    absent_since: opponent_absent_since,
+                },
+                PlayerAction::OfferRematch => Action::OfferRematch { new_game_id },
+                PlayerAction::AcceptRematch => Action::AcceptRematch { new_game_id },
+                PlayerAction::DeclineRematch => Action::DeclineRematch,
+                PlayerAction::OfferTakeback => Action::OfferTakeback,
+                PlayerAction::AcceptTakeback => Action::AcceptTakeback,
+                PlayerAction::DeclineTakeback => Action::DeclineTakeback,
+            },
+        };
+        Command::Act { by, action, offer }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! A session without a socket, a node or a clock.
+
+use super::*;
+use crate::identity::Tokens;
+use shared::protocol::MESSAGE_LEN_MAX;
+
+fn session(rooms_max: usize) -> Session {
+    Session::new(Tokens::guest(), Vec::new(), rooms_max)
+}
+
+fn hear(session: &mut Session, text: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    session.text(text, Timestamp(1), false, &mut effects);
+    effects
+}
+
+fn said(effects: &[Effect]) -> String {
+    match effects {
+        [Effect::Say(message, id)] => message.encode(id.as_ref()),
+        other => panic!("one answer, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_bad_text_is_answered_and_the_session_goes_on() {
+    let mut session = session(32);
+    assert!(said(&hear(&mut session, "hello")).contains("bad_json"));
+    assert!(said(&hear(&mut session, r#"{"type":"fly","id":3}"#)).contains(r#""id":3"#));
+    assert!(
+        said(&hear(
+            &mut session,
+            r#"{"type":"ping","payload":{"t":5},"id":4}"#
+        ))
+        .contains(r#""t":5"#)
+    );
+}
+
+#[test]
+fn over_the_rate_a_session_refuses_and_at_last_closes() {
+    let mut session = session(32);
+    for _ in 0..STRIKES_MAX {
+        let mut effects = Vec::new();
+        session.text(
+            r#"{"type":"ping","id":"x"}"#,
+            Timestamp(1),
+            true,
+            &mut effects,
+        );
+        let text = said(&effects);
+        assert!(
+            text.contains("rate_limited")
+                && text.contains(r#""id":"x""#)
+                && text.contains("retryAfterMs"),
+            "{text}"
+        );
+    }
+    let mut effects = Vec::new();
+    session.text("{}", Timestamp(1), true, &mut effects);
+    assert!(matches!(effects[..], [Effect::Close(CloseCode::Policy, _)]));
+}
+
+#[test]
+fn a_pause_forgives() {
+    let mut session = session(32);
+    for _ in 0..3 {
+        for _ in 0..STRIKES_MAX {
+            session.text("{}", Timestamp(1), true, &mut Vec::new());
+        }
+        assert!(matches!(
+            hear(&mut session, r#"{"type":"ping"}"#)[..],
+            [Effect::Say(..)]
+        ));
+    }
+}
+
+#[test]
+fn a_connection_is_in_so_many_rooms_and_no_more() {
+    let mut session = session(2);
+    let join = |game: &str| format!(r#"{{"type":"join_room","payload":{{"gameId":"{game}"}}}}"#);
+    for game in ["a", "b", "a"] {
+        assert!(
+            matches!(hear(&mut session, &join(game))[..], [Effect::Room(..)]),
+            "{game}"
+        );
+    }
+    assert!(said(&hear(&mut session, &join("c"))).contains("too_many_games"));
+    // A room that does not exist gives its place back.
+    session.notice(Notice::Left(GameId::parse("b").expect("an id")));
+    assert!(matches!(
+        hear(&mut session, &join("c"))[..],
+        [Effect::Room(..)]
+    ));
+    let mut rooms = session.close().0;
+    rooms.sort();
+    assert_eq!(
+        rooms,
+        ["a", "c"].map(|game| GameId::parse(game).expect("an id"))
+    );
+}
+
+#[test]
+fn the_game_of_a_move_may_be_left_out_if_there_is_but_one() {
+    let mut session = session(32);
+    let game = |id| GameId::parse(id).expect("an id");
+    let mv = r#"{"type":"move","payload":{"move":"e2e4"}}"#;
+    assert!(said(&hear(&mut session, mv)).contains("gameId"));
+    session.notice(Notice::Playing(game("a")));
+    assert!(matches!(&hear(&mut session, mv)[..], [Effect::Room(id, _)] if *id == game("a")));
+    session.notice(Notice::Playing(game("b")));
+    assert!(said(&hear(&mut session, mv)).contains("gameId"));
+    session.notice(Notice::Finished(game("a")));
+    assert!(matches!(&hear(&mut session, mv)[..], [Effect::Room(id, _)] if *id == game("b")));
+}
+
+#[test]
+fn guests_choose_their_names_and_others_do_not() {
+    let asks = |user: Player| {
+        let mut session = Session::new(user, Vec::new(), 32);
+        match &hear(
+            &mut session,
+            r#"{"type":"init_game","payload":{"name":" Ann "}}"#,
+        )[..]
+        {
+            [Effect::Lobby(ask)] => ask.user.name.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let guest = Tokens::guest();
+    assert_eq!(asks(guest.clone()), "Ann");
+    assert_eq!(
+        asks(Player {
+            is_guest: false,
+            name: "Magnus".into(),
+            ..guest
+        }),
+        "Magnus"
+    );
+}
+
+#[test]
+fn a_seek_is_taken_back_when_the_connection_goes() {
+    let mut session = session(32);
+    hear(&mut session, r#"{"type":"init_game"}"#);
+    session.notice(Notice::SeekEnded);
+    assert!(!session.close().1);
+    let mut session = self::session(32);
+    hear(&mut session, r#"{"type":"init_game"}"#);
+    assert!(session.close().1);
+}
+
+#[test]
+fn too_large_names_the_limit() {
+    let mut effects = Vec::new();
+    session(1).too_large(&mut effects);
+    assert!(said(&effects).contains(&MESSAGE_LEN_MAX.to_string()));
+}
