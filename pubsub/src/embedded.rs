@@ -5,9 +5,12 @@
 //! are looked at when somebody calls, so that a simulation with paused time sees exactly what it caused.
 //!
 //! Logs of finished games are kept, packed: there is no archive yet to move them to.
+//!
+//! With [`Options::journal`], all of it that matters after a restart is written to disk first.
 
 mod attendance;
 mod clock;
+mod journal;
 mod log;
 mod partition;
 mod pool;
@@ -17,6 +20,7 @@ use crate::*;
 use async_trait::async_trait;
 use bytes::Bytes;
 use clock::Clock;
+use journal::{Appending, Image, Journal, Record};
 use log::PackedLog;
 use partition::{Judged, Partition};
 use pool::Pool;
@@ -29,6 +33,7 @@ use records::Records;
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -36,21 +41,27 @@ use std::{
     time::Duration,
 };
 
+pub use journal::OpenError;
+
 /// Mutexes the rooms are spread over: many more than cores, so that two busy rooms rarely meet.
 const PARTITIONS: usize = 64;
 
 /// How an [`Embedded`] backplane is to be. The default keeps everything in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// The data directory to keep a journal in; `None` keeps everything in memory only.
+    ///
+    /// What was acknowledged, or heard by anybody, survives the death of the process in any way (kill -9, a panic, out of
+    /// memory). A loss of power or a crash of the kernel may cost the last seconds (up to about 30), which were not
+    /// on the disk yet. It holds the logs with their deadlines, records and sets whose time is 10 s or longer, and
+    /// pairings; not seeks, leases, attendance and chat. While the disk is full, calls that would have to be
+    /// remembered answer [`Unavailable`]. One process at a time may use a directory.
+    pub journal: Option<PathBuf>,
     /// What the clock shows at the start; `None` for the wall's time. For simulations.
     pub start: Option<Millis>,
     /// Where the names of epochs and offers come from; `None` for unpredictable ones. For simulations.
     pub seed: Option<u64>,
 }
-
-/// Why an [`Embedded`] backplane could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {}
 
 /// A handle of an in-process backplane. Clones are further nodes on the same one.
 #[derive(Debug, Clone)]
@@ -65,30 +76,53 @@ struct Shared {
     records: Mutex<Records>,
     pools: Mutex<HashMap<String, Pool>>,
     random: Mutex<StdRng>,
+    journal: Option<Journal>,
     next_listener: AtomicU64,
 }
 
 impl Embedded {
-    /// Starts a backplane.
+    /// Starts a backplane, with what its journal holds.
     pub fn new(options: Options) -> Result<Embedded, OpenError> {
-        let start = options.start.unwrap_or_else(clock::wall);
+        let mut start = options.start.unwrap_or_else(clock::wall);
+        let (mut journal, mut image) = (None, Image::default());
+        if let Some(dir) = &options.journal {
+            let opened = Journal::open(dir, start)?;
+            (journal, image) = (Some(opened.0), opened.1);
+        }
+        if image.latest > start {
+            let ahead_ms = image.latest - start;
+            tracing::warn!(
+                ahead_ms,
+                "journal holds later events than it is now; the clock starts there"
+            );
+            start = image.latest;
+        }
         let random = options
             .seed
             .map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
+        let shared = Shared {
+            clock: Clock::starting_at(start),
+            partitions: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
+            records: Mutex::new(image.records),
+            pools: Mutex::default(),
+            random: Mutex::new(random),
+            journal,
+            next_listener: AtomicU64::new(0),
+        };
+        for (room, log) in image.logs {
+            shared.partition(&room).replace(&room, Some(log));
+        }
+        for ((pool, offer), pairing) in image.pairings {
+            let mut pools = lock(&shared.pools);
+            pools.entry(pool).or_default().restore(offer, pairing);
+        }
         Ok(Embedded {
-            shared: Arc::new(Shared {
-                clock: Clock::starting_at(start),
-                partitions: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
-                records: Mutex::default(),
-                pools: Mutex::default(),
-                random: Mutex::new(random),
-                next_listener: AtomicU64::new(0),
-            }),
+            shared: Arc::new(shared),
         })
     }
 
     /// Puts another log in the place of a room's, or takes it away, without telling anybody: what a failover, an operator or a
-    /// bad disk may do to a log. For tests of those who must notice.
+    /// bad disk may do to a log. For tests of those who must notice; the journal does not.
     pub fn replace_log(&self, room: &Room, log: Option<(Epoch, Vec<Bytes>)>) {
         let log = log.map(|(epoch, events)| {
             let mut log = PackedLog::new(epoch);
@@ -110,6 +144,15 @@ impl Embedded {
             pools.remove(name);
         }
         answer
+    }
+
+    /// Writes to the journal, if there is one, what is about to be done.
+    fn remember(&self, now: Millis, record: impl FnOnce() -> Record) -> Answer<()> {
+        let Some(journal) = &self.shared.journal else {
+            return Ok(());
+        };
+        let written = journal.write(&record(), now);
+        written.map_err(|error| Unavailable(format!("the journal cannot be written: {error}")))
     }
 
     fn tell(&self, mailbox: &Room, topic: &str, body: Bytes) {
@@ -163,16 +206,18 @@ impl Backplane for Embedded {
     }
 
     fn health(&self) -> Health {
+        let journal = self.shared.journal.as_ref();
         Health {
-            reachable: true,
+            reachable: !journal.is_some_and(Journal::is_failing),
             hears: true,
         }
     }
 
     /// Appending nothing is answered as already done, or as [`Appended::Gone`].
     async fn append(&self, room: &Room, append: Append) -> Answer<Appended> {
+        let now = self.now_ms();
         let mut partition = self.shared.partition(room);
-        match partition.judge(room, &append, self.now_ms()) {
+        match partition.judge(room, &append, now) {
             Judged::Answer(answer) => return Ok(answer),
             Judged::Fits => {}
         }
@@ -183,6 +228,16 @@ impl Backplane for Embedded {
             Some(log) => log.epoch.clone(),
             None => Epoch::new(1, &self.shared.random(8)),
         };
+        self.remember(now, || {
+            Record::Append(Appending {
+                room: room.clone(),
+                epoch: epoch.clone(),
+                first: append.expected,
+                at: append.at,
+                deadline: append.deadline,
+                events: append.events.clone(),
+            })
+        })?;
         partition.extend(room, &append, || PackedLog::new(epoch.clone()));
         Ok(Appended::Appended { epoch })
     }
@@ -263,7 +318,15 @@ impl Backplane for Embedded {
         let mut records = lock(&self.shared.records);
         let in_the_way = records.in_the_way(now, key, put);
         if in_the_way.is_none() {
-            records.put(now, key, value, now.saturating_add(millis(ttl)));
+            let until = now.saturating_add(millis(ttl));
+            if ttl >= journal::TTL_MIN || records.get(now, key).is_some() {
+                self.remember(now, || Record::Put {
+                    key: key.into(),
+                    value: value.clone(),
+                    until,
+                })?;
+            }
+            records.put(now, key, value, until);
         }
         Ok(in_the_way)
     }
@@ -274,19 +337,41 @@ impl Backplane for Embedded {
     }
 
     async fn remove(&self, key: &str) -> Answer<()> {
-        lock(&self.shared.records).remove(key);
+        let now = self.now_ms();
+        let mut records = lock(&self.shared.records);
+        if records.get(now, key).is_some() {
+            self.remember(now, || Record::Remove { key: key.into() })?;
+            records.remove(key);
+        }
         Ok(())
     }
 
     async fn join_set(&self, key: &str, member: &str, ttl: Duration) -> Answer<()> {
         let now = self.now_ms();
         let until = now.saturating_add(millis(ttl));
-        lock(&self.shared.records).join(now, key, member, until);
+        let mut records = lock(&self.shared.records);
+        if ttl >= journal::TTL_MIN || records.has_member(now, key, member) {
+            self.remember(now, || Record::Join {
+                key: key.into(),
+                member: member.into(),
+                at: now,
+                until,
+            })?;
+        }
+        records.join(now, key, member, until);
         Ok(())
     }
 
     async fn leave_set(&self, key: &str, member: &str) -> Answer<()> {
-        lock(&self.shared.records).leave(key, member);
+        let now = self.now_ms();
+        let mut records = lock(&self.shared.records);
+        if records.has_member(now, key, member) {
+            self.remember(now, || Record::Leave {
+                key: key.into(),
+                member: member.into(),
+            })?;
+            records.leave(key, member);
+        }
         Ok(())
     }
 
@@ -322,13 +407,21 @@ impl Backplane for Embedded {
 
     async fn accept_offer(&self, pool: &str, offer: &str, pairing: Bytes) -> Answer<Option<Bytes>> {
         let now = self.now_ms();
-        let (holds, told) = self.pool(pool, |pool| {
-            if !pool.is_open(now, offer) {
-                return (pool.pairing(now, offer), None);
+        let (holds, told) = self.pool(pool, |entry| {
+            if !entry.is_open(now, offer) {
+                return Ok((entry.pairing(now, offer), None));
             }
-            let mailbox = pool.accept(offer, pairing.clone(), Pool::pairing_until(now));
-            (Some(pairing), mailbox)
-        });
+            let until = Pool::pairing_until(now);
+            let accepted = entry.to_pairing(offer, pairing.clone(), until);
+            let accepted = accepted.expect("it is open");
+            self.remember(now, || Record::Paired {
+                pool: pool.into(),
+                offer: offer.into(),
+                pairing: accepted,
+            })?;
+            let mailbox = entry.accept(offer, pairing.clone(), until);
+            Ok((Some(pairing), mailbox))
+        })?;
         if let (Some(pairing), Some(mailbox)) = (&holds, told) {
             let body = [offer.as_bytes(), b"\n", pairing].concat();
             self.tell(&mailbox, topic::PAIRED, Bytes::from(body));

@@ -156,6 +156,40 @@ impl Pool {
         self.forget(offer).map(|standing| standing.mailbox)
     }
 
+    /// Puts a pairing back that was made before a restart.
+    pub fn restore(&mut self, offer: String, pairing: Pairing) {
+        let Pairing {
+            waiting,
+            other,
+            mailbox,
+            value,
+            until,
+        } = pairing;
+        let pairing = Some(value);
+        self.keep(
+            offer,
+            Standing {
+                waiting,
+                other,
+                mailbox,
+                pairing,
+                until,
+            },
+        );
+    }
+
+    /// All that [`Pool::restore`] needs for this offer, with the pairing it is about to get.
+    pub fn to_pairing(&self, offer: &str, value: Bytes, until: Millis) -> Option<Pairing> {
+        let standing = self.offers.get(offer)?;
+        Some(Pairing {
+            waiting: standing.waiting.clone(),
+            other: standing.other.clone(),
+            mailbox: standing.mailbox.clone(),
+            value,
+            until,
+        })
+    }
+
     /// Whether nothing is left in it.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.offers.is_empty()
@@ -221,6 +255,16 @@ impl Pool {
         self.got.remove(&standing.waiting);
         Some(standing)
     }
+}
+
+/// An accepted offer as it outlives a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pairing {
+    pub waiting: String,
+    pub other: String,
+    pub mailbox: Room,
+    pub value: Bytes,
+    pub until: Millis,
 }
 
 fn millis(duration: std::time::Duration) -> Millis {

@@ -74,6 +74,13 @@ impl Records {
         }
     }
 
+    pub fn has_member(&self, now: Millis, key: &str, name: &str) -> bool {
+        let members = self.sets.get(key).into_iter().flatten();
+        members
+            .into_iter()
+            .any(|member| member.until > now && member.name == name)
+    }
+
     pub fn members(&self, now: Millis, key: &str) -> Vec<String> {
         let members = self.sets.get(key).into_iter().flatten();
         members
@@ -96,6 +103,16 @@ impl Records {
             members.retain(|member| member.until > now);
             !members.is_empty()
         });
+    }
+
+    /// All records.
+    pub fn records(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.records.iter()
+    }
+
+    /// All sets.
+    pub fn sets(&self) -> impl Iterator<Item = (&String, &Vec<Member>)> {
+        self.sets.iter()
     }
 }
 

@@ -6,6 +6,7 @@ fn embedded() -> Embedded {
     let options = Options {
         start: Some(1_000_000),
         seed: Some(1),
+        ..Options::default()
     };
     Embedded::new(options).unwrap()
 }

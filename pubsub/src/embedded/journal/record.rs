@@ -1,0 +1,299 @@
+//! What the journal remembers, and its bytes: numbers are little-endian, texts and bytes have their length before them.
+
+use super::super::pool::Pairing;
+use crate::{Epoch, Millis, Room, Seq};
+use bytes::{Buf, Bytes};
+
+/// Something that happened and must be known after a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// Whatever stands in older files is in this one too.
+    Begin,
+    /// Events were appended, and the deadline set.
+    Append(Appending),
+    /// A record was put.
+    Put {
+        key: String,
+        value: Bytes,
+        until: Millis,
+    },
+    /// A record was taken away.
+    Remove { key: String },
+    /// A member joined a set. Who had lapsed by `at` lost his place.
+    Join {
+        key: String,
+        member: String,
+        at: Millis,
+        until: Millis,
+    },
+    /// A member left a set.
+    Leave { key: String, member: String },
+    /// An offer was accepted.
+    Paired {
+        pool: String,
+        offer: String,
+        pairing: Pairing,
+    },
+}
+
+/// Events as they were appended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Appending {
+    pub room: Room,
+    pub epoch: Epoch,
+    pub first: Seq,
+    pub at: Millis,
+    pub deadline: Option<Millis>,
+    pub events: Vec<Bytes>,
+}
+
+const BEGIN: u8 = 0;
+const APPEND: u8 = 1;
+const PUT: u8 = 2;
+const REMOVE: u8 = 3;
+const JOIN: u8 = 4;
+const LEAVE: u8 = 5;
+const PAIRED: u8 = 6;
+
+impl Record {
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer(Vec::with_capacity(512));
+        match self {
+            Record::Begin => to.byte(BEGIN),
+            Record::Append(appending) => {
+                to.byte(APPEND);
+                to.text(appending.room.as_str());
+                to.text(appending.epoch.as_str());
+                to.number(appending.first);
+                to.millis(appending.at);
+                to.byte(u8::from(appending.deadline.is_some()));
+                to.millis(appending.deadline.unwrap_or(0));
+                to.number(appending.events.len() as u64);
+                appending.events.iter().for_each(|event| to.bytes(event));
+            }
+            Record::Put { key, value, until } => {
+                to.byte(PUT);
+                to.text(key);
+                to.bytes(value);
+                to.millis(*until);
+            }
+            Record::Remove { key } => {
+                to.byte(REMOVE);
+                to.text(key);
+            }
+            Record::Join {
+                key,
+                member,
+                at,
+                until,
+            } => {
+                to.byte(JOIN);
+                to.text(key);
+                to.text(member);
+                to.millis(*at);
+                to.millis(*until);
+            }
+            Record::Leave { key, member } => {
+                to.byte(LEAVE);
+                to.text(key);
+                to.text(member);
+            }
+            Record::Paired {
+                pool,
+                offer,
+                pairing,
+            } => {
+                to.byte(PAIRED);
+                to.text(pool);
+                to.text(offer);
+                to.text(&pairing.waiting);
+                to.text(&pairing.other);
+                to.text(pairing.mailbox.as_str());
+                to.bytes(&pairing.value);
+                to.millis(pairing.until);
+            }
+        }
+        to.0
+    }
+
+    /// Reads what [`Record::encode`] made; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Record> {
+        let mut from = Reader(bytes);
+        let record = match from.byte()? {
+            BEGIN => Record::Begin,
+            APPEND => Record::Append(from.appending()?),
+            PUT => Record::Put {
+                key: from.text()?,
+                value: from.bytes()?,
+                until: from.millis()?,
+            },
+            REMOVE => Record::Remove { key: from.text()? },
+            JOIN => Record::Join {
+                key: from.text()?,
+                member: from.text()?,
+                at: from.millis()?,
+                until: from.millis()?,
+            },
+            LEAVE => Record::Leave {
+                key: from.text()?,
+                member: from.text()?,
+            },
+            PAIRED => Record::Paired {
+                pool: from.text()?,
+                offer: from.text()?,
+                pairing: Pairing {
+                    waiting: from.text()?,
+                    other: from.text()?,
+                    mailbox: Room::parse(&from.text()?).ok()?,
+                    value: from.bytes()?,
+                    until: from.millis()?,
+                },
+            },
+            _ => return None,
+        };
+        from.0.is_empty().then_some(record)
+    }
+
+    /// Whether it will be outdated some day. Events are kept: there is no archive to move them to.
+    pub fn is_small(&self) -> bool {
+        !matches!(self, Record::Append(_))
+    }
+
+    /// The same of a record's bytes.
+    pub fn bytes_are_small(bytes: &[u8]) -> bool {
+        bytes.first() != Some(&APPEND)
+    }
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn millis(&mut self, millis: Millis) {
+        self.0.extend_from_slice(&millis.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        self.0.try_get_u8().ok()
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.0.try_get_u64_le().ok()
+    }
+
+    fn millis(&mut self) -> Option<Millis> {
+        self.0.try_get_i64_le().ok()
+    }
+
+    fn bytes(&mut self) -> Option<Bytes> {
+        let len = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(Bytes::copy_from_slice(bytes))
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.into()).ok()
+    }
+
+    fn appending(&mut self) -> Option<Appending> {
+        let room = Room::parse(&self.text()?).ok()?;
+        let epoch = self.text()?.parse().ok()?;
+        let (first, at) = (self.number()?, self.millis()?);
+        let (is_set, deadline) = (self.byte()?, self.millis()?);
+        let count = self.number()?;
+        Some(Appending {
+            room,
+            epoch,
+            first,
+            at,
+            deadline: (is_set == 1).then_some(deadline),
+            events: (0..count).map(|_| self.bytes()).collect::<Option<_>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_record_comes_back_and_no_part_of_one_does() {
+        let room = Room::parse("room").unwrap();
+        let key = String::from("key");
+        let appending = Appending {
+            room: room.clone(),
+            epoch: Epoch::new(3, "abc"),
+            first: 7,
+            at: -1,
+            deadline: Some(i64::MAX),
+            events: vec![Bytes::new(), Bytes::from_static(b"\0\xff\n")],
+        };
+        let pairing = Pairing {
+            waiting: "a".into(),
+            other: "b".into(),
+            mailbox: room,
+            value: Bytes::from_static(b"{}"),
+            until: 5,
+        };
+        let records = [
+            Record::Begin,
+            Record::Append(Appending {
+                deadline: None,
+                ..appending.clone()
+            }),
+            Record::Append(appending),
+            Record::Put {
+                key: key.clone(),
+                value: Bytes::from_static(b"value"),
+                until: 1,
+            },
+            Record::Remove { key: key.clone() },
+            Record::Join {
+                key: key.clone(),
+                member: "m".into(),
+                at: 1,
+                until: 2,
+            },
+            Record::Leave {
+                key,
+                member: "m".into(),
+            },
+            Record::Paired {
+                pool: "p".into(),
+                offer: "o".into(),
+                pairing,
+            },
+        ];
+        for record in records {
+            let bytes = record.encode();
+            assert_eq!(Record::decode(&bytes), Some(record));
+            for len in 0..bytes.len() {
+                assert_eq!(Record::decode(&bytes[..len]), None);
+            }
+            assert_eq!(Record::decode(&[bytes, vec![0]].concat()), None);
+        }
+    }
+}
