@@ -123,7 +123,28 @@ pub enum LogFormat {
 /// Shortest token secret taken, in bytes: HS256 is as strong as its key, and RFC 7518 section 3.2 asks for 256 bits.
 pub const TOKEN_SECRET_LEN_MIN: usize = 32;
 
+/// Files a node opens besides its clients' sockets: its ports, Redis, the journal, log files, requests by HTTP.
+const FILES_BESIDES_SOCKETS: u64 = 256;
+
 impl Config {
+    /// Raises this process' limit of open files as far as it may, and lowers `max_connections` to what it allows.
+    pub fn fit_to_open_files(&mut self) {
+        let Some(files) = raise_open_files() else {
+            return;
+        };
+        let sockets = usize::try_from(files.saturating_sub(FILES_BESIDES_SOCKETS))
+            .unwrap_or(usize::MAX)
+            .max(1);
+        if sockets < self.max_connections {
+            tracing::warn!(
+                files,
+                max_connections = sockets,
+                "--max-connections lowered: this process may open too few files; raise it with `ulimit -n`"
+            );
+            self.max_connections = sockets;
+        }
+    }
+
     /// The secret that signs tokens: from the flag, its file, or the data folder, where one is made if there is none.
     pub fn secret(&self) -> anyhow::Result<Vec<u8>> {
         use anyhow::{Context, bail};
@@ -148,6 +169,20 @@ impl Config {
             );
         }
         Ok(secret)
+    }
+}
+
+/// Raises the soft limit of open files to the hard one. Answers what it is now; `None` if there is none.
+fn raise_open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current,
     }
 }
 

@@ -14,6 +14,7 @@ mod task;
 
 pub use invitation::{INVITATION_TTL, Invitation};
 pub use live::{FoldError, Live};
+pub use presence::presence_of;
 pub use task::FLAG_GRACE_MS;
 
 use crate::{connection::Conn, node::Node, session::PlayerAsk};

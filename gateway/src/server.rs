@@ -2,14 +2,17 @@
 
 use crate::{
     config::{Config, RedisMode},
-    http::{admin, assets, games, session},
+    http::{admin, assets, error, games, session},
     node::Node,
     random::Random,
     websocket::{Limits, frame::Rules, listen},
 };
 use anyhow::Context;
 use axum::Router;
-use pubsub::Backplane;
+use pubsub::{
+    Backplane, Redis,
+    redis::{Mode, RedisOptions},
+};
 use shared::protocol;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +36,20 @@ pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Ba
             .context("the embedded backplane cannot start")?;
         return Ok(Arc::new(embedded));
     }
-    let _ = (name, RedisMode::Single);
-    anyhow::bail!("no Redis yet")
+    let options = RedisOptions {
+        urls: config.redis_url.clone(),
+        mode: match config.redis_mode {
+            RedisMode::Single => Mode::Single,
+            RedisMode::Sentinel => Mode::Sentinel,
+            RedisMode::Cluster => Mode::Cluster,
+        },
+        subscribe_urls: config.redis_subscribe_url.clone(),
+        partitions: config.partitions,
+        node: name.to_owned(),
+        // Nothing reads the queue without an archive, and nothing would trim it.
+        queue: false,
+    };
+    Ok(Arc::new(Redis::connect(options).await?))
 }
 
 /// Opens the ports, and returns when both answer.
@@ -74,6 +89,7 @@ pub async fn start(
     let router: Router = Router::new()
         .merge(session::router().with_state(door))
         .merge(games::router().with_state(node.clone()))
+        .route("/api/{*path}", axum::routing::any(error::no_such_path))
         .merge(assets::router());
     node.tasks.spawn(listen::serve(
         listener,

@@ -72,3 +72,10 @@ impl IntoResponse for ApiError {
         response
     }
 }
+
+/// The answer to a path under `/api/` that there is not.
+pub async fn no_such_path() -> Response {
+    let message = "there is no such path; see the documentation of the HTTP interface";
+    let body = serde_json::json!({"error": {"code": "not_found", "message": message}});
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
+}

@@ -3,12 +3,12 @@
 use super::error::ApiError;
 use crate::{
     node::Node,
-    room::{Live, room_of},
+    room::{Live, presence_of, room_of},
 };
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,11 +17,14 @@ use futures::stream;
 use http::{HeaderName, HeaderValue, header};
 use pubsub::feed::{Feed, FeedItem};
 use serde::Deserialize;
-use shared::{GameId, Seq, notation::pgn::Tags, protocol::server::Presence};
+use shared::{GameId, Seq, notation::pgn::Tags, protocol::ErrorCode};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// An empty line is sent in a stream after so much silence, so that proxies and clients know it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// No node has this name, so reading who is in a room takes no node's report away.
+const READER: &str = "-";
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -52,12 +55,17 @@ async fn fold_of(node: &Node, id: &str) -> Result<Live, ApiError> {
 
 async fn game(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let live = fold_of(&node, &id).await?;
-    let mut value =
-        serde_json::to_value(live.snapshot(None, Presence::default())).unwrap_or_default();
+    // A report of nobody changes nothing, and its answer says who is there on all nodes.
+    let room = room_of(live.game.id());
+    let attendance = node
+        .backplane
+        .attend(&room, READER, &[0; 3], KEEP_ALIVE)
+        .await?;
+    let snapshot = live.snapshot(None, presence_of(&attendance));
+    let mut value = serde_json::to_value(snapshot).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
-        // There is no seat to speak of, and nobody's presence is looked up.
+        // There is no seat to speak of.
         fields.remove("color");
-        fields.remove("presence");
     }
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(value)).into_response())
 }
@@ -95,8 +103,17 @@ struct After {
 async fn live(
     State(node): State<Arc<Node>>,
     Path(id): Path<String>,
-    Query(After { after }): Query<After>,
+    query: Result<Query<After>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(After { after }) = query.map_err(|rejection| {
+        ApiError::new(
+            ErrorCode::BadMessage,
+            format!(
+                "`after` is the number of an event: {}",
+                rejection.body_text()
+            ),
+        )
+    })?;
     let log = log_of(&node, &id).await?;
     let game = GameId::parse(&id).map_err(|_| ApiError::not_found())?;
     let feed = Feed::new(node.backplane.clone(), room_of(&game));

@@ -119,6 +119,20 @@ fn rounded(count: u64) -> u64 {
     count / step * step
 }
 
+/// Whether the players are connected to any node.
+pub fn presence_of(attendance: &Attendance) -> Presence {
+    let is_here = |color: Color| {
+        attendance
+            .groups
+            .get(color.index())
+            .is_some_and(|group| group.count > 0)
+    };
+    Presence {
+        white: is_here(Color::White),
+        black: is_here(Color::Black),
+    }
+}
+
 impl Task {
     /// Reports this node's members if it is time to.
     pub(super) fn attend(&mut self) {
@@ -165,18 +179,8 @@ impl Task {
 
     /// Who is here changed, on some node.
     pub(super) fn attendance(&mut self, attendance: Attendance) {
+        let now = presence_of(&attendance);
         self.attending.known = attendance;
-        let count = |color: Color| {
-            self.attending
-                .known
-                .groups
-                .get(color.index())
-                .map_or(0, |group| group.count)
-        };
-        let now = Presence {
-            white: count(Color::White) > 0,
-            black: count(Color::Black) > 0,
-        };
         let before = std::mem::replace(&mut self.attending.presence, now);
         for (color, was, is) in [
             (Color::White, before.white, now.white),
