@@ -59,6 +59,13 @@ impl Offers {
             .map(|offer| offer.seq)
     }
 
+    /// The offer of this side that was accepted last.
+    pub fn accepted(&self, by: Color) -> Option<Seq> {
+        self.of(by)
+            .find(|offer| matches!(offer.answer, Some(Answer::Accepted(_))))
+            .map(|offer| offer.seq)
+    }
+
     /// The answer that a request of this side to give one repeats: to the offer it names, else to the opponent's last.
     pub fn answered(&self, by: Color, named: Option<Seq>) -> Option<Answer> {
         self.of(by.other())

@@ -58,7 +58,7 @@ impl San {
             }
             Some(role) => {
                 san.push(role.upper_letter());
-                san.push_disambiguation(before, mv, role);
+                san.push_disambiguation(before, mv);
                 if before.piece_at(mv.to).is_some() {
                     san.push('x');
                 }
@@ -90,8 +90,8 @@ impl San {
     }
 
     /// File, else rank, else both: the first that no other piece of the kind, able to go there, shares.
-    fn push_disambiguation(&mut self, before: &Position, mv: Move, role: Role) {
-        if role == Role::King {
+    fn push_disambiguation(&mut self, before: &Position, mv: Move) {
+        if !before.has_twin(mv.from) {
             return;
         }
         let piece = before.piece_at(mv.from);

@@ -110,9 +110,17 @@ impl Position {
     /// # Errors
     /// [`IllegalMove`] when it may not be played.
     pub fn play(&self, mv: Move) -> Result<Self, IllegalMove> {
-        if !self.is_legal(mv) {
-            return Err(IllegalMove);
+        if self.is_legal(mv) {
+            Ok(self.play_legal(mv))
+        } else {
+            Err(IllegalMove)
         }
+    }
+
+    /// The position after a move that [`is_legal`](Self::is_legal) or that came from [`legal_moves`](Self::legal_moves).
+    ///
+    /// The `chess` crate is undefined on others, so this stays in the crate.
+    pub(crate) fn play_legal(&self, mv: Move) -> Self {
         let resets =
             self.role(Role::Pawn) & mv.from.bit() != 0 || self.occupied() & mv.to.bit() != 0;
         let halfmoves = if resets {
@@ -123,11 +131,18 @@ impl Position {
         let fullmoves = self
             .fullmoves
             .saturating_add(u16::from(self.turn() == Color::Black));
-        Ok(Self::from_board(
+        Self::from_board(
             self.board.make_move_new(mv.to_chess()),
             halfmoves,
             fullmoves,
-        ))
+        )
+    }
+
+    /// Has the side to move another piece of the kind that stands on this square?
+    pub(crate) fn has_twin(&self, square: Square) -> bool {
+        self.piece_at(square).is_some_and(|Piece { color, role }| {
+            (self.role(role) & self.of(color)).count_ones() > 1
+        })
     }
 
     /// Is the side to move in check?

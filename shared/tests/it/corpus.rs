@@ -43,7 +43,7 @@ fn draws(game: &Pgn) -> Vec<Vec<&'static str>> {
 }
 
 /// The ply at which each draw rule is first on the board.
-fn first_draws(game: &Pgn) -> HashMap<&'static str, usize> {
+pub fn first_draws(game: &Pgn) -> HashMap<&'static str, usize> {
     let mut first = HashMap::new();
     for (ply, names) in (1..).zip(draws(game)) {
         for name in names {

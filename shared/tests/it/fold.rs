@@ -22,7 +22,8 @@ pub fn check_log(log: &[Event]) {
     assert_eq!(decoded, log);
 
     let whole = fold(log);
-    for cut in 1..=log.len() {
+    // Every cut of a short log, some thirty of a long one.
+    for cut in (1..=log.len()).step_by(1 + log.len() / 30) {
         let mut game = fold(&log[..cut]);
         for event in &decoded[cut..] {
             game.apply(event).unwrap();

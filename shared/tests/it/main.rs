@@ -8,5 +8,7 @@ mod fen;
 mod fold;
 mod perft;
 mod pgn;
+mod properties;
+mod replay;
 mod san;
 mod scenario;

@@ -89,11 +89,9 @@ impl Game {
 
     fn offer_draw(&self, by: Color, seen: Option<Seq>, at: Timestamp) -> Effect {
         if let Some(end) = self.ended_by(Reason::Agreement) {
-            let accepted = self
-                .draws
-                .of(by)
-                .find(|offer| offer.answer == Some(Answer::Accepted(end.seq)));
-            return Err(Stop::Already(accepted.map_or(end.seq, |offer| offer.seq)));
+            // Whoever offered first gets his offer, who offered back the end.
+            let first = self.draws.repeated(by, seen).or(self.draws.accepted(by));
+            return Err(Stop::Already(first.unwrap_or(end.seq)));
         }
         self.may_offer(&self.draws, by, seen, at)?;
         if self.draws.open() == Some(by.other()) {
@@ -172,7 +170,7 @@ impl Game {
     ) -> Effect {
         let finished = self.finished(at)?;
         let offers = &finished.rematches;
-        if let Some(seq) = offers.repeated(by, seen) {
+        if let Some(seq) = offers.repeated(by, seen).or(offers.accepted(by)) {
             return Err(Stop::Already(seq));
         }
         finished.may_rematch(at)?;
@@ -216,15 +214,13 @@ impl Game {
         }
     }
 
-    /// The finished game, if no other is agreed on yet.
     fn finished(&self, at: Timestamp) -> Result<&Finished, Stop> {
-        let Phase::Finished(finished) = &self.phase else {
-            self.running(at)?;
-            return Err(Rejection::TooEarly("the game is not over yet".into()).into());
-        };
-        match &finished.rematch {
-            Some((_, seq)) => Err(Stop::Already(*seq)),
-            None => Ok(finished),
+        match &self.phase {
+            Phase::Finished(finished) => Ok(finished),
+            Phase::Running(_) => {
+                self.running(at)?;
+                Err(Rejection::TooEarly("the game is not over yet".into()).into())
+            }
         }
     }
 
@@ -296,11 +292,14 @@ impl Game {
 }
 
 impl Finished {
-    fn may_rematch(&self, at: Timestamp) -> Result<(), Rejection> {
+    /// Stops what would agree on another game when one is agreed on, or too late.
+    fn may_rematch(&self, at: Timestamp) -> Result<(), Stop> {
+        if let Some((_, seq)) = &self.rematch {
+            return Err(Stop::Already(*seq));
+        }
         if at.since(self.at) > REMATCH_MS {
-            return Err(Rejection::TooLate(
-                "a rematch can be agreed on for ten minutes after the game".into(),
-            ));
+            let why = "a rematch can be agreed on for ten minutes after the game";
+            return Err(Rejection::TooLate(why.into()).into());
         }
         Ok(())
     }

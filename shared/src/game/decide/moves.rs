@@ -173,9 +173,7 @@ impl Game {
     fn make(&self, input: &MoveInput, at: Timestamp) -> Result<(EventBody, Position), Rejection> {
         let before = self.position();
         let mv = read(before, input).map_err(|error| Rejection::IllegalMove(error.to_string()))?;
-        let position = before
-            .play(mv)
-            .map_err(|error| Rejection::IllegalMove(error.to_string()))?;
+        let position = before.play_legal(mv);
         let san = San::of(before, mv, &position);
         let clock = match &self.phase {
             Phase::Running(timing) => timing.reading_after_move(at),
