@@ -50,6 +50,9 @@ pub enum InvalidPosition {
     /// More than two pieces give check.
     #[error("more than two pieces give check")]
     TooManyCheckers,
+    /// Two pieces give check along one line, from both sides of the king or one through the other: no move does that.
+    #[error("no move can have given this check")]
+    ImpossibleCheck,
     /// No pawn can just have jumped over the en passant square.
     #[error("the en passant square does not fit the board")]
     EnPassant,
@@ -196,6 +199,9 @@ impl Position {
         if board.checkers().popcnt() > 2 {
             return Err(InvalidPosition::TooManyCheckers);
         }
+        if has_aligned_checkers(&board) {
+            return Err(InvalidPosition::ImpossibleCheck);
+        }
         Ok(Self::from_board(board, setup.halfmoves, setup.fullmoves))
     }
 
@@ -214,5 +220,16 @@ impl Position {
             halfmoves: self.halfmoves(),
             fullmoves: self.fullmoves(),
         }
+    }
+}
+
+fn has_aligned_checkers(board: &chess::Board) -> bool {
+    let mut checkers = *board.checkers();
+    match (checkers.next(), checkers.next()) {
+        (Some(one), Some(other)) => {
+            let king = chess::BitBoard::from_square(board.king_square(board.side_to_move()));
+            chess::line(one, other) & king != chess::EMPTY
+        }
+        _ => false,
     }
 }
