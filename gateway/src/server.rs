@@ -10,7 +10,8 @@ use crate::{
 use anyhow::Context;
 use axum::Router;
 use pubsub::{
-    Backplane, Redis,
+    Backplane, Embedded, Redis,
+    embedded::Options,
     redis::{Mode, RedisOptions},
 };
 use shared::protocol;
@@ -32,8 +33,12 @@ pub struct Running {
 /// Connects to the backplane that the settings name.
 pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Backplane>> {
     if config.redis_url.is_empty() {
-        let embedded = pubsub::embedded::Embedded::new(pubsub::embedded::Options::default())
-            .context("the embedded backplane cannot start")?;
+        let options = Options {
+            journal: Some(config.data_dir.clone()),
+            ..Options::default()
+        };
+        let embedded = Embedded::new(options)
+            .with_context(|| format!("--data-dir {}", config.data_dir.display()))?;
         return Ok(Arc::new(embedded));
     }
     let options = RedisOptions {
