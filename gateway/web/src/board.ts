@@ -252,8 +252,10 @@ export class Board {
 
   private square(square: string, name: string): SVGElement {
     const { x, y } = this.board.view.squareToPoint(square);
-    const { squareWidth, squareHeight } = this.board.view;
-    return shape("rect", { x, y, width: squareWidth, height: squareHeight, class: `mark ${name}`, "data-mark": square });
+    // Marks with a line are drawn inside the square, by half the line's width.
+    const inset = name === "target-taken" || name === "cursor" ? 2.5 : 0;
+    const size = this.board.view.squareWidth - 2 * inset;
+    return shape("rect", { x: x + inset, y: y + inset, width: size, height: size, class: `mark ${name}`, "data-mark": square });
   }
 
   private dot(square: string): SVGElement {
