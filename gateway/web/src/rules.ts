@@ -52,10 +52,13 @@ function attempt(fen: string, move: Squares | string): Played | null {
 
 /** A typed move: SAN with the usual liberties (`nf3`, `0-0`, `e8q`), or squares (`g1f3`). */
 export function parseTyped(fen: string, text: string): Played | null {
-  const word = text.trim().replace(/[!?]+$/, "");
+  const word = text
+    .trim()
+    .replace(/[!?]+$/, "")
+    .replace(/([a-h][18])=?([qrbn])([+#]?)$/i, (_, to: string, piece: string, end: string) => `${to}=${piece.toUpperCase()}${end}`);
   if (!word) return null;
-  if (/^[a-h][1-8][ -]?[a-h][1-8][qrbnQRBN]?$/.test(word)) {
-    const uci = word.toLowerCase().replace(/[ -]/, "");
+  if (/^[a-h][1-8][ -]?[a-h][1-8](=[QRBN])?$/.test(word)) {
+    const uci = word.toLowerCase().replace(/[ =-]/g, "");
     return play(fen, { promotion: "q", ...squaresOf(uci) });
   }
   const castled = word.replace(/0/g, "O").replace(/^o-o/i, (match) => match.toUpperCase()).replace(/-o$/, "-O");
