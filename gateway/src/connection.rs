@@ -16,7 +16,7 @@ use shared::{
 };
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -33,7 +33,14 @@ pub struct Conn {
     pub user: UserId,
     /// What is to be written to it, in order.
     pub outbox: Arc<Outbox>,
-    notices: Mutex<Vec<Notice>>,
+    notices: Mutex<Notices>,
+}
+
+/// Under one lock, so that a room either tells a connection in time or learns that it is gone.
+#[derive(Debug, Default)]
+struct Notices {
+    waiting: Vec<Notice>,
+    is_gone: bool,
 }
 
 impl Conn {
@@ -50,17 +57,30 @@ impl Conn {
         }
     }
 
-    /// Tells the session something about its own state.
-    pub fn notice(&self, notice: Notice) {
-        self.notices
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(notice);
+    /// Tells the session something about its own state. False if it is gone and will not hear it: whoever holds something
+    /// for this connection lets go of it then.
+    pub fn notice(&self, notice: Notice) -> bool {
+        let mut notices = self.notices();
+        if notices.is_gone {
+            return false;
+        }
+        notices.waiting.push(notice);
+        drop(notices);
         self.outbox.wake();
+        true
     }
 
     fn take_notices(&self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.notices().waiting)
+    }
+
+    fn end_notices(&self) {
+        self.notices().is_gone = true;
+    }
+
+    fn notices(&self) -> MutexGuard<'_, Notices> {
+        // A list is whole whoever panicked beside it.
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,19 +136,17 @@ impl Connection {
 
     /// The connection is gone: its rooms and its seek are told.
     pub fn close(&mut self) {
+        self.conn.end_notices();
         self.apply_notices();
         let Some(session) = self.session.take() else {
             return;
         };
-        let (rooms, seeking) = session.close();
-        for game in rooms {
+        for game in session.close() {
             self.node
                 .rooms
                 .tell(&self.node, game, RoomInput::Gone(self.conn.id));
         }
-        if seeking {
-            self.node.lobby.gone(&self.node, self.conn.id);
-        }
+        self.node.lobby.gone(&self.node, self.conn.id);
         self.node.unregister(self.conn.id);
     }
 

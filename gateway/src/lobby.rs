@@ -9,7 +9,7 @@ use crate::{
     node::Node,
     random::Random,
     room::{Creation, INVITATION_TTL, Invitation, RoomInput},
-    session::{LobbyAsk, LobbyKind, Notice, error},
+    session::{LobbyAsk, LobbyKind, error},
 };
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -25,6 +25,7 @@ use shared::{
     },
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Seeks are renewed in this time: four times within [`pubsub::SEEK_TTL`].
 const RENEW: Duration = Duration::from_secs(1);
@@ -35,6 +36,8 @@ pub struct Lobby {
     mailbox: Room,
     /// By connection: a connection seeks once at a time.
     seeks: DashMap<u64, Seek>,
+    /// Pairings whose message came before the answer to the seek that they end, by offer.
+    early: DashMap<String, (Instant, Bytes)>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,6 +79,7 @@ impl Lobby {
         Lobby {
             mailbox,
             seeks: DashMap::new(),
+            early: DashMap::new(),
         }
     }
 
@@ -208,7 +212,6 @@ impl Lobby {
         time_control: Option<TimeControl>,
     ) -> Answer<()> {
         if !self.has_room(node, conn, id.as_ref(), &user).await? {
-            conn.notice(Notice::SeekEnded);
             return Ok(());
         }
         let waiting = ServerMessage::Waiting(Waiting { time_control });
@@ -242,7 +245,6 @@ impl Lobby {
         conn.say(&waiting, id.as_ref());
         if let Err(unavailable) = self.try_pair(node, &seek).await {
             self.seeks.remove(&conn.id);
-            conn.notice(Notice::SeekEnded);
             return Err(unavailable);
         }
         Ok(())
@@ -269,12 +271,23 @@ impl Lobby {
             }
             return Ok(());
         };
-        if let Some(mut current) = self
+        match self
             .seeks
             .get_mut(&seek.conn.id)
             .filter(|current| current.id == seek.id)
         {
-            current.offer = Some(offer.clone());
+            Some(mut current) => current.offer = Some(offer.clone()),
+            // Its connection is gone, or seeks another game: nobody is to be paired with it.
+            None => {
+                if let Some(pairing) = node.backplane.settle_offer(&seek.pool, &offer).await? {
+                    make_game(node, &pairing, seek.conn.clone());
+                }
+                return Ok(());
+            }
+        }
+        if let Some((_, (_, pairing))) = self.early.remove(&offer) {
+            self.paired(node, &offer, &pairing);
+            return Ok(());
         }
         let (node, seek) = (node.clone(), seek.clone());
         node.tasks.clone().spawn(async move {
@@ -427,13 +440,19 @@ impl Lobby {
             .iter()
             .find(|seek| seek.offer.as_deref() == Some(offer))
             .map(|entry| *entry.key());
-        if let Some((_, seek)) = seek.and_then(|conn| self.seeks.remove(&conn)) {
-            make_game(node, pairing, seek.conn);
+        match seek.and_then(|conn| self.seeks.remove(&conn)) {
+            Some((_, seek)) => make_game(node, pairing, seek.conn),
+            None => {
+                let pairing = Bytes::copy_from_slice(pairing);
+                self.early
+                    .insert(offer.to_owned(), (Instant::now(), pairing));
+            }
         }
     }
 
     /// Keeps the seeks of this node alive, and puts back those that are out of the pool without a game.
     async fn renew(&self, node: &Arc<Node>) -> Answer<()> {
+        self.early.retain(|_, (came, _)| came.elapsed() < OFFER_TTL);
         // In the order they came, because that is their order in the pool should all have lapsed.
         let mut pools: BTreeMap<String, BTreeMap<u64, String>> = BTreeMap::new();
         for seek in self.seeks.iter().filter(|seek| seek.offer.is_none()) {

@@ -1,7 +1,7 @@
 //! One connection's state machine: texts and notices in, effects out. It does no IO, asks no clock and waits for nobody, so
 //! whoever owns the socket can drive it, be it a task or a thread that owns thousands.
 //!
-//! A session knows who it is, which rooms it asked to be in, and what it seeks. What a room answers goes straight from the
+//! A session knows who it is and which rooms it asked to be in. What a room answers goes straight from the
 //! room into the connection's outbox, in the room's order; a session only hears of what changes its own state.
 
 use crate::room::{Ask, AskKind};
@@ -31,8 +31,6 @@ pub enum Notice {
     Playing(GameId),
     /// That game is over.
     Finished(GameId),
-    /// The seek became a game, or ended.
-    SeekEnded,
 }
 
 /// What a session wants done.
@@ -86,7 +84,6 @@ pub struct Session {
     rooms: BTreeSet<GameId>,
     /// The user's running games, as far as this connection knows.
     running: BTreeSet<GameId>,
-    seeking: bool,
     strikes: u32,
 }
 
@@ -99,7 +96,6 @@ impl Session {
             rooms_max,
             rooms: BTreeSet::new(),
             running,
-            seeking: false,
             strikes: 0,
         }
     }
@@ -164,13 +160,12 @@ impl Session {
             Notice::Left(game) => drop(self.rooms.remove(&game)),
             Notice::Playing(game) => drop(self.running.insert(game)),
             Notice::Finished(game) => drop(self.running.remove(&game)),
-            Notice::SeekEnded => self.seeking = false,
         }
     }
 
-    /// The connection is gone: the rooms to leave, and whether a seek is to be taken back.
-    pub fn close(self) -> (Vec<GameId>, bool) {
-        (self.rooms.into_iter().collect(), self.seeking)
+    /// The connection is gone: the rooms to leave.
+    pub fn close(self) -> Vec<GameId> {
+        self.rooms.into_iter().collect()
     }
 
     /// Rooms this connection asked to be in.
@@ -199,11 +194,9 @@ impl Session {
             }
             ClientMessage::InitGame(seek) => {
                 self.rename(seek.name);
-                self.seeking = true;
                 effects.push(self.lobby(id, LobbyKind::Seek(seek.time_control)));
             }
             ClientMessage::CancelSeek => {
-                self.seeking = false;
                 effects.push(self.lobby(id, LobbyKind::CancelSeek));
             }
             ClientMessage::CreateGame(create) => {

@@ -144,19 +144,12 @@ impl Task {
         if seat.is_some() && !live.is_decidable() {
             return send_elsewhere(&conn);
         }
-        let running = live.game.over().is_none();
-        let role = seat.map_or(Role::Spectator, Role::Player);
-        self.members.insert(conn.clone(), role);
-        self.attending.is_due = true;
-        conn.notice(Notice::Joined(self.game.clone()));
-        if seat.is_some() {
-            let game = self.game.clone();
-            conn.notice(if running {
-                Notice::Playing(game)
-            } else {
-                Notice::Finished(game)
-            });
+        if !self.admit(&conn, seat) {
+            return;
         }
+        let State::Live(live) = &self.state else {
+            return;
+        };
         let AskKind::Join { seen: Some(seen) } = &ask.kind else {
             return self.snapshot_to(conn.id, ask.id.as_ref());
         };
@@ -176,6 +169,26 @@ impl Task {
         self.members.send(conn.id, &Frame::text(&text));
     }
 
+    /// Makes a connection a member. False if it is gone.
+    fn admit(&mut self, conn: &Arc<Conn>, seat: Option<Color>) -> bool {
+        if !conn.notice(Notice::Joined(self.game.clone())) {
+            return false;
+        }
+        let over = matches!(&self.state, State::Live(live) if live.game.over().is_some());
+        if seat.is_some() {
+            let notice = if over {
+                Notice::Finished
+            } else {
+                Notice::Playing
+            };
+            conn.notice(notice(self.game.clone()));
+        }
+        let role = seat.map_or(Role::Spectator, Role::Player);
+        self.members.insert(conn.clone(), role);
+        self.attending.is_due = true;
+        true
+    }
+
     /// A player of a game that has just begun (or that he asks for again) becomes a member: `init_game`, and `game_joined`
     /// too for one who had asked to be in the room. Anybody else just joins.
     pub(super) fn seat(&mut self, conn: Arc<Conn>, id: Option<&RequestId>, by_room: bool) {
@@ -187,16 +200,10 @@ impl Task {
             return send_elsewhere(&conn);
         }
         let snapshot = Box::new(live.snapshot(seat, self.attending.presence_with(seat)));
-        let running = live.game.over().is_none();
-        self.members
-            .insert(conn.clone(), seat.map_or(Role::Spectator, Role::Player));
-        self.attending.is_due = true;
-        conn.notice(Notice::Joined(self.game.clone()));
+        if !self.admit(&conn, seat) {
+            return;
+        }
         if seat.is_some() {
-            if running {
-                conn.notice(Notice::Playing(self.game.clone()));
-            }
-            conn.notice(Notice::SeekEnded);
             let text = ServerMessage::InitGame(snapshot.clone()).encode(id);
             self.members.send(conn.id, &Frame::text(&text));
         }

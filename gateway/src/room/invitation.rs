@@ -7,6 +7,7 @@ use super::{
     task::{Pending, State, Task, Work},
 };
 use crate::{
+    connection::Conn,
     random::Random,
     session::{Notice, error},
 };
@@ -19,7 +20,7 @@ use shared::{
     game::{Game, GameCreated, Player, TimeControl},
     protocol::{ErrorCode, ServerMessage, client::ColorChoice, server},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long an invitation stands.
 pub const INVITATION_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -124,15 +125,13 @@ impl Task {
         let (conn, ask) = match &pending.work {
             Work::Ask(conn, ask) => (conn.clone(), ask.clone()),
             Work::Await(conn) => {
-                self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
-                return self.awaiting.push((conn.clone(), false));
+                return self.wait(conn.clone(), false);
             }
             _ => return,
         };
         match ask.kind {
             AskKind::Join { .. } => {
-                self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
-                self.awaiting.push((conn, true));
+                self.wait(conn, true);
                 pending.reply(&invitation.message(&self.game));
             }
             AskKind::TakeSeat if ask.user.id == invitation.by.id => {
@@ -157,6 +156,14 @@ impl Task {
                 pending.reply(&crate::session::ack(Some(self.game.clone())));
             }
             _ => self.not_found(&pending),
+        }
+    }
+
+    /// A connection waits for the second player, unless it is gone.
+    fn wait(&mut self, conn: Arc<Conn>, by_room: bool) {
+        self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
+        if conn.notice(Notice::Joined(self.game.clone())) {
+            self.awaiting.push((conn, by_room));
         }
     }
 

@@ -90,7 +90,7 @@ fn a_connection_is_in_so_many_rooms_and_no_more() {
         hear(&mut session, &join("c"))[..],
         [Effect::Room(..)]
     ));
-    let mut rooms = session.close().0;
+    let mut rooms = session.close();
     rooms.sort();
     assert_eq!(
         rooms,
@@ -135,17 +135,6 @@ fn guests_choose_their_names_and_others_do_not() {
         }),
         "Magnus"
     );
-}
-
-#[test]
-fn a_seek_is_taken_back_when_the_connection_goes() {
-    let mut session = session(32);
-    hear(&mut session, r#"{"type":"init_game"}"#);
-    session.notice(Notice::SeekEnded);
-    assert!(!session.close().1);
-    let mut session = self::session(32);
-    hear(&mut session, r#"{"type":"init_game"}"#);
-    assert!(session.close().1);
 }
 
 #[test]
