@@ -1,3 +1,8 @@
 //! Harness of the cluster tests.
 
+pub mod cluster;
+pub mod http;
+pub mod player;
+pub mod scene;
 pub mod servers;
+pub mod witness;

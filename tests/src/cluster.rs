@@ -1,0 +1,191 @@
+//! Clusters of real gateways: in this process, each with its own threads, over one embedded backplane or a real Redis; or as
+//! `rookery` processes over a real Redis. All speak over real sockets on ports of their own.
+
+mod backing;
+mod binary;
+mod node;
+mod panics;
+
+pub use backing::Over;
+pub use node::Node;
+
+use backing::Backing;
+use gateway::Config;
+use pubsub::Backplane;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How long tests wait for a fact: far more than any fact needs, even on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What signs all nodes' tokens.
+pub const SECRET: &str = "a secret for tests that has more than 32 bytes";
+
+/// Gateways that share a backplane. Gone with all their servers when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    doors: Doors,
+    flags: Vec<String>,
+    started: usize,
+    // The nodes go before what they stand on.
+    backing: Backing,
+    data: TempDir,
+}
+
+/// Where a client may knock: the public ports of all nodes that take connections, as a load balancer knows them.
+#[derive(Debug, Clone, Default)]
+pub struct Doors(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Doors {
+    /// All of them now.
+    pub fn open(&self) -> Vec<SocketAddr> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, doors: Vec<SocketAddr>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = doors;
+    }
+}
+
+impl Cluster {
+    /// So many gateways, each with these flags of `rookery serve` besides those that make it part of this cluster.
+    pub async fn start(over: Over, nodes: usize, flags: &[&str]) -> Cluster {
+        init_logs();
+        panics::watch();
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            doors: Doors::default(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            started: 0,
+            backing: Backing::start(over).await,
+            data: tempfile::tempdir().expect("a temporary directory"),
+        };
+        for _ in 0..nodes {
+            cluster.add().await;
+        }
+        cluster
+    }
+
+    /// Starts another gateway; answers its index.
+    pub async fn add(&mut self) -> usize {
+        let node = self.launch().await;
+        self.nodes.push(node);
+        self.note_doors();
+        self.nodes.len() - 1
+    }
+
+    /// Puts a new gateway into the place of one that ended.
+    pub async fn replace(&mut self, index: usize) {
+        self.nodes[index] = self.launch().await;
+        self.note_doors();
+    }
+
+    async fn launch(&mut self) -> Node {
+        let name = format!("node-{}", self.started);
+        self.started += 1;
+        let data = self.data.path().join(&name);
+        let mut flags = self.flags.clone();
+        for (flag, value) in [
+            ("--listen", "127.0.0.1:0"),
+            ("--admin-listen", "127.0.0.1:0"),
+            ("--token-secret", SECRET),
+            ("--node-id", &name),
+            ("--data-dir", &data.to_string_lossy()),
+        ] {
+            flags.extend([flag.to_owned(), value.to_owned()]);
+        }
+        flags.extend(self.backing.flags());
+        Node::start(&self.backing, name, &flags, &self.data.path().join("logs")).await
+    }
+
+    /// One of its gateways.
+    pub fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// The gateways that run.
+    pub fn living(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_alive())
+    }
+
+    /// Where clients may knock, from now on and as that changes.
+    pub fn doors(&self) -> Doors {
+        self.doors.clone()
+    }
+
+    fn note_doors(&self) {
+        let living = self.living().map(|node| node.http);
+        self.doors.set(living.collect());
+    }
+
+    /// Ends a gateway as kill -9 does.
+    pub fn kill(&mut self, index: usize) {
+        self.nodes[index].kill();
+        self.note_doors();
+    }
+
+    /// Asks a gateway to leave, takes it off the list of doors at once as a load balancer does, and waits until it is gone.
+    /// Answers its exit code; a gateway in this process has 0.
+    pub async fn stop(&mut self, index: usize) -> i32 {
+        let doors = self.doors.open();
+        let leaving = self.nodes[index].http;
+        self.doors
+            .set(doors.into_iter().filter(|door| *door != leaving).collect());
+        let code = self.nodes[index].stop().await;
+        self.note_doors();
+        code
+    }
+
+    /// A further handle on what the gateways share, as another node has it.
+    pub async fn backplane(&self) -> Arc<dyn Backplane> {
+        self.backing.backplane().await
+    }
+}
+
+/// Waits for a fact that has to be asked for, now and again.
+pub async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while !fact().await {
+        assert!(tokio::time::Instant::now() < end, "in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Fails if a gateway panicked, whichever test it belonged to: tokio only ends the task.
+pub fn assert_no_panics() {
+    let panics = panics::seen();
+    assert!(panics.is_empty(), "gateways panicked: {panics:#?}");
+}
+
+/// The settings of these flags.
+pub(crate) fn config(flags: &[String]) -> Config {
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        config: Config,
+    }
+    let words = std::iter::once("rookery".to_owned()).chain(flags.iter().cloned());
+    let flags: Flags = clap::Parser::try_parse_from(words).expect("flags of `rookery serve`");
+    flags.config
+}
+
+/// Logs of gateways in this process go where the test's output goes; `RUST_LOG` says how much.
+fn init_logs() {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    drop(
+        fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .with_ansi(false)
+            .try_init(),
+    );
+}

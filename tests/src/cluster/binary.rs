@@ -1,0 +1,29 @@
+//! The `rookery` binary that belongs to this build of the tests.
+
+use std::{path::PathBuf, process::Command, sync::OnceLock};
+
+/// Where it is, once it is certain to be up to date.
+pub fn path() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("ROOKERY_BIN") {
+            return path.into();
+        }
+        // target/<profile>/deps/<this test>
+        let test = std::env::current_exe().expect("a test is a file");
+        let profile = test
+            .ancestors()
+            .nth(2)
+            .expect("a test is three levels below the target folder");
+        let mut build = Command::new(env!("CARGO"));
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.args(["build", "--quiet", "-p", "gateway", "--bin", "rookery"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.status().expect("cargo runs");
+        assert!(built.success(), "cargo build of rookery failed: {built}");
+        profile.join("rookery")
+    })
+    .clone()
+}
