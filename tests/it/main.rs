@@ -6,13 +6,17 @@ mod invitations;
 mod lobby;
 mod play;
 
-/// Makes each scenario a test over every backing it is good for.
+/// Makes each scenario a test over every backing it is good for: `embedded` and `redis`, or those that are named.
 macro_rules! scenarios {
-    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {
-        mod embedded {
+    (only $over:ident as $module:ident: $($(#[$meta:meta])* $name:ident),+ $(,)?) => {
+        mod $module {
             $($(#[$meta])* #[tokio::test]
-            async fn $name() { super::$name(tests::cluster::Over::Embedded).await })+
+            async fn $name() { super::$name(tests::cluster::Over::$over).await })+
         }
+    };
+    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {
+        crate::scenarios!(only Embedded as embedded: $($(#[$meta])* $name),+);
+        crate::scenarios!(only Redis as redis: $($(#[$meta])* $name),+);
     };
 }
 pub(crate) use scenarios;

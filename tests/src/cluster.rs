@@ -9,6 +9,7 @@ mod panics;
 pub use backing::Over;
 pub use node::Node;
 
+use crate::servers::RedisServer;
 use backing::Backing;
 use gateway::Config;
 use pubsub::Backplane;
@@ -146,7 +147,14 @@ impl Cluster {
 
     /// A further handle on what the gateways share, as another node has it.
     pub async fn backplane(&self) -> Arc<dyn Backplane> {
-        self.backing.backplane().await
+        let mut flags = self.backing.flags();
+        flags.extend(["--token-secret".to_owned(), SECRET.to_owned()]);
+        self.backing.backplane(&flags).await
+    }
+
+    /// The Redis that the gateways share.
+    pub fn redis(&self) -> &RedisServer {
+        self.backing.redis()
     }
 }
 

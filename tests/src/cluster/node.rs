@@ -1,6 +1,6 @@
 //! One gateway of a cluster, and the ways it can end.
 
-use super::{PATIENCE, backing::Backing, binary, config};
+use super::{Over, PATIENCE, backing::Backing, binary, config};
 use gateway::Running;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -43,14 +43,14 @@ impl Node {
         flags: &[String],
         logs: &Path,
     ) -> Node {
-        let (life, http, admin) = match backing {
-            Backing::Embedded { here: true, .. } => {
+        let (life, http, admin) = match backing.over {
+            Over::Time => {
                 let running = gateway::start(config(flags), backing.given()).await;
                 let running = running.expect("a gateway starts");
                 let (http, admin) = (running.http, running.admin);
                 (Life::Here(running), http, admin)
             }
-            Backing::Embedded { here: false, .. } => {
+            Over::Embedded | Over::Redis => {
                 let runtime = tokio::runtime::Builder::new_multi_thread()
                     .worker_threads(1)
                     .thread_name(&name)
@@ -63,8 +63,8 @@ impl Node {
                 let (http, admin) = (running.http, running.admin);
                 (Life::Threads(runtime, running), http, admin)
             }
+            Over::Processes => process(&name, flags, logs),
         };
-        let _ = (logs, process as fn(&str, &[String], &Path) -> _);
         Node {
             name,
             http,
