@@ -340,7 +340,7 @@ impl Task {
             .pending
             .iter()
             .any(|pending| matches!(pending.work, Work::Deadline));
-        if !waits && self.deadline_at().is_some_and(|at| at <= now) {
+        if !waits && self.deadline_at(now).is_some_and(|at| at <= now) {
             self.deadline_not_before = now + Duration::from_millis(100);
             self.pending.push_back(Pending::new(Work::Deadline));
         }
@@ -348,8 +348,8 @@ impl Task {
         self.tell_viewers();
     }
 
-    /// When the room's deadline is to be looked at.
-    fn deadline_at(&self) -> Option<Instant> {
+    /// When the room's deadline is to be looked at; `now` itself if it has passed.
+    fn deadline_at(&self, now: Instant) -> Option<Instant> {
         let State::Live(live) = &self.state else {
             return None;
         };
@@ -358,7 +358,7 @@ impl Task {
             .plus_ms(FLAG_GRACE_MS)
             .since(self.node.now())
             .max(0);
-        let at = Instant::now() + Duration::from_millis(wait_ms.unsigned_abs()).min(LONG);
+        let at = now + Duration::from_millis(wait_ms.unsigned_abs()).min(LONG);
         Some(at.max(self.deadline_not_before))
     }
 
@@ -376,7 +376,7 @@ impl Task {
             .map(|since| since + LINGER)
             .filter(|at| *at > now);
         [
-            self.deadline_at(),
+            self.deadline_at(now),
             self.attending.wake_at(&self.members),
             lapse,
             linger,
@@ -393,7 +393,7 @@ impl Task {
         let busy = self.job.is_some() || !self.pending.is_empty() || self.attending.is_busy();
         let now = Instant::now();
         let deadline_near = self
-            .deadline_at()
+            .deadline_at(now)
             .is_some_and(|at| at <= now + Duration::from_secs(1));
         !busy && !deadline_near && self.empty_since.is_some_and(|since| since + LINGER <= now)
     }
