@@ -13,6 +13,7 @@ const START_MS = 20_000;
 export interface Gateway {
   url: string;
   node: string;
+  admin: string;
   /** Ends it as a crash would. */
   kill(): Promise<void>;
 }
@@ -60,10 +61,11 @@ export class Cluster {
     const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", process.env["VERBOSE"] ? "inherit" : "ignore"] });
     this.children.push(child);
     const first = await line(child, (text) => text.startsWith("listening "));
-    const address = /http=(\S+)/.exec(first)?.[1];
-    if (!address) throw new Error(`unexpected first line: ${first}`);
+    const [, address, admin] = /http=(\S+) admin=(\S+)/.exec(first) ?? [];
+    if (!address || !admin) throw new Error(`unexpected first line: ${first}`);
     return {
       url: `http://${address}`,
+      admin: `http://${admin}`,
       node,
       kill: async () => {
         child.kill("SIGKILL");

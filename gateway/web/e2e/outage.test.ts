@@ -102,6 +102,31 @@ test("a gateway is killed in the middle of a game, and both play on without relo
   }
 });
 
+test("a node that is drained hands its players to another without a word on their screens", async () => {
+  const a = await (await Person.enter(browser)).visit(relay.url);
+  const b = await (await Person.enter(browser)).visit(relay.url);
+  const [white, black] = await pair(a, b);
+  await playAll(white, black, ["e2e4", "e7e5"]);
+  for (const person of [white, black]) {
+    await person.page.evaluate(() => {
+      new MutationObserver(() => {
+        if (document.querySelector(".banner")) Object.assign(globalThis, { sawBanner: true });
+      }).observe(document.body, { childList: true, subtree: true });
+    });
+  }
+  // As a load balancer does that sees the node is not ready any more.
+  open = [gateways[1]!];
+  const drained = fetch(`${gateways[0]!.admin}/drain`, { method: "POST" });
+  for (const person of [white, black]) await person.seesText("Reconnected to node-2, resumed at move 2");
+  await playAll(white, black, ["g1f3", "b8c6"]);
+  for (const person of [white, black]) {
+    await person.seesMoves("e4", "e5", "Nf3", "Nc6");
+    expect(await person.page.evaluate(() => "sawBanner" in globalThis)).toBe(false);
+    await person.leave();
+  }
+  await drained.catch(() => undefined);
+}, 120_000);
+
 test("a move made while the network is silent is neither lost nor doubled", async () => {
   const a = await (await Person.enter(browser)).visit(relay.url);
   const b = await (await Person.enter(browser)).visit(gateways[1]!.url);

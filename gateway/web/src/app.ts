@@ -16,16 +16,17 @@ import {
   withPending,
 } from "./game.ts";
 import { loadPreferences, loadToken, type Preferences, savePreferences, saveToken } from "./preferences.ts";
-import type {
-  ClientMessages,
-  Color,
-  ColorChoice,
-  Event,
-  Invitation,
-  Player,
-  Snapshot,
-  TimeControl,
-  Welcome,
+import {
+  type ClientMessages,
+  type Color,
+  type ColorChoice,
+  type Event,
+  type Invitation,
+  type Player,
+  PROTOCOL_VERSION,
+  type Snapshot,
+  type TimeControl,
+  type Welcome,
 } from "./protocol/messages.ts";
 import { parseTyped, play, promotes, type Promotion, type Squares, spoken } from "./rules.ts";
 import { type Asked, type Callbacks, Connection, type Incoming, Lost, Refused, type SocketLike, type Status } from "./socket.ts";
@@ -72,6 +73,8 @@ export interface State {
   status: Status;
   /** The connection has been gone long enough to say so. */
   banner: boolean;
+  /** The gateway speaks a later protocol than this page. */
+  outdated: boolean;
   node: string;
   latency: number | null;
   /** What became of the last reconnect. */
@@ -120,6 +123,7 @@ export class App {
       route: routeOf(location.pathname),
       status: { kind: "connecting" },
       banner: false,
+      outdated: false,
       node: "",
       latency: null,
       notice: null,
@@ -140,6 +144,7 @@ export class App {
         this.clock.sample(serverTime, sentAt, receivedAt);
         this.set({ latency: Math.round(receivedAt - sentAt) });
       },
+      trouble: () => this.toast("The servers cannot be reached just now. What you did is being sent again.", "error"),
     };
     this.connection = new Connection(callbacks, { open, now: localNow });
     const { route } = this.state;
@@ -209,7 +214,8 @@ export class App {
     saveToken(welcome.token);
     this.clock.restart(welcome.serverTime, localNow());
     this.connections += 1;
-    this.set({ node: welcome.node, user: welcome.user, activeGames: welcome.activeGames });
+    const outdated = welcome.protocol > PROTOCOL_VERSION;
+    this.set({ node: welcome.node, user: welcome.user, activeGames: welcome.activeGames, outdated });
     if (this.state.seek !== undefined) this.seek(this.state.seek);
     if (this.state.route.name !== "game") return false;
     this.join(this.state.route.id);

@@ -26,6 +26,8 @@ const OPEN_TIMEOUT_MS = 10_000;
 const PING_MS = { settle: [300, 1_000, 3_000], busy: 10_000, calm: 25_000 };
 /** Times that a request answered `unavailable` is asked again before the person is told. */
 const RETRIES_MAX = 20;
+/** The first refusal may be a hiccup; after so many, and again after as many more, the person is told. */
+const TROUBLE_EVERY = 3;
 
 export type Answer = ServerMessage & { id?: RequestId };
 export type Incoming = Answer | Event;
@@ -46,6 +48,8 @@ export interface Callbacks {
   status(status: Status): void;
   /** A ping came back: for the shown latency and the clock. */
   pong(serverTime: number, sentAt: number, receivedAt: number): void;
+  /** A request was refused for now more than once, and goes on being asked. */
+  trouble(): void;
 }
 
 /** The part of a WebSocket that is used, so that tests can bring their own. */
@@ -232,6 +236,7 @@ export class Connection {
 
   private retry(pending: Pending, error: ErrorBody): void {
     pending.retries += 1;
+    if (pending.retries % TROUBLE_EVERY === 0) this.callbacks.trouble();
     const wait = error.retryAfterMs ?? this.random() * Math.min(3_000, 200 * 2 ** pending.retries);
     this.after(`retry ${pending.id}`, wait, () => {
       if (!this.pending.has(pending.id)) return;

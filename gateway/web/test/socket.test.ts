@@ -37,12 +37,14 @@ function setup({ random = 0.5, hold = false } = {}) {
   const messages: Incoming[] = [];
   const statuses: Status[] = [];
   const pongs: number[] = [];
+  let troubles = 0;
   const connection = new Connection(
     {
       welcome: () => hold,
       message: (message) => messages.push(message),
       status: (status) => statuses.push(status),
       pong: (_, sentAt, receivedAt) => pongs.push(receivedAt - sentAt),
+      trouble: () => (troubles += 1),
     },
     {
       open: () => {
@@ -56,7 +58,7 @@ function setup({ random = 0.5, hold = false } = {}) {
   );
   connection.connect();
   const last = (): FakeSocket => sockets.at(-1)!;
-  return { connection, sockets, messages, statuses, pongs, last };
+  return { connection, sockets, messages, statuses, pongs, last, troubles: () => troubles };
 }
 
 beforeEach(() => void vi.useFakeTimers({ now: 1_000_000 }));
@@ -133,7 +135,7 @@ describe("requests", () => {
   });
 
   test("answered unavailable are asked again, until they are answered", async () => {
-    const { connection, last } = setup();
+    const { connection, last, troubles } = setup();
     last().welcome();
     const asked = connection.request("move", move, { repeat: true });
     const unavailable = (): void =>
@@ -143,6 +145,12 @@ describe("requests", () => {
     expect(last().named("move")).toHaveLength(1);
     vi.advanceTimersByTime(1);
     expect(last().named("move")).toHaveLength(2);
+    expect(troubles()).toBe(0);
+    for (let n = 0; n < 2; n++) {
+      unavailable();
+      vi.advanceTimersByTime(700);
+    }
+    expect(troubles()).toBe(1);
     last().says({ type: "ack", id: 1, payload: { ply: 1 } });
     await expect(asked.answer).resolves.toMatchObject({ type: "ack" });
   });

@@ -19,7 +19,7 @@ export function InvitationCard({ app, invitation }: { app: App; invitation: Invi
           <input class="link-text" readOnly value={link} aria-label="Link to the game" onFocus={(event) => event.currentTarget.select()} />
           <Copy app={app} words="Copy link" text={() => link} />
         </div>
-        <p class="muted small">The link is good for a day. You may close this page; the game will wait under “games running”.</p>
+        <p class="muted small">The link is good for a day. Keep this page open: once the game starts, the first move has to come soon.</p>
       </div>
     );
   }

@@ -13,7 +13,8 @@ export function Moves({ app, sans, ply }: { app: App; sans: string[]; ply: numbe
     // Only the list scrolls, never the page.
     if (!current) box.scrollTop = 0;
     else {
-      const [top, left] = [current.offsetTop - box.offsetTop, current.offsetLeft - box.offsetLeft];
+      // The list is positioned, so these are measured from its own corner.
+      const { offsetTop: top, offsetLeft: left } = current;
       if (top < box.scrollTop || top + current.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
       if (left < box.scrollLeft || left + current.offsetWidth > box.scrollLeft + box.clientWidth) box.scrollLeft = left - box.clientWidth / 2;
     }

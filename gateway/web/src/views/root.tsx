@@ -4,7 +4,7 @@ import { useEffect, useReducer, useState } from "preact/hooks";
 import type { App } from "../app.ts";
 import type { Theme } from "../preferences.ts";
 import { NAME_CHARS_MAX } from "../protocol/messages.ts";
-import { stoppedText } from "../text.ts";
+import { stoppedText, timeControlText } from "../text.ts";
 import { Dialog } from "./dialog.tsx";
 import { GamePage } from "./game.tsx";
 import { Icon } from "./icons.tsx";
@@ -25,6 +25,12 @@ export function Root({ app }: { app: App }) {
         <div class="banner" role="status">
           Connection lost. Reconnecting… Your game goes on; moves you make now are sent as soon as it is back.
           <button type="button" class="link" onClick={() => app.retryNow()}>Try now</button>
+        </div>
+      )}
+      {state.outdated && (
+        <div class="banner" role="status">
+          There is a newer version of this page.
+          <button type="button" class="link" onClick={() => location.reload()}>Load it</button>
         </div>
       )}
       {state.status.kind === "stopped" && (
@@ -77,7 +83,7 @@ const THEMES: { theme: Theme; icon: "auto" | "sun" | "moon"; words: string }[] =
 ];
 
 function Header({ app }: { app: App }) {
-  const { preferences } = app.state;
+  const { preferences, seek } = app.state;
   const index = THEMES.findIndex((item) => item.theme === preferences.theme);
   const theme = THEMES[index] ?? THEMES[0]!;
   const next = THEMES[(index + 1) % THEMES.length]!;
@@ -88,6 +94,11 @@ function Header({ app }: { app: App }) {
         <svg viewBox="0 0 32 32" aria-hidden="true"><path d="M8 5h4v3h2V5h4v3h2V5h4v7l-3 2v8l3 3v2H8v-2l3-3v-8l-3-2z" /></svg>
         Rookery
       </a>
+      {app.state.route.name === "game" && seek !== undefined && (
+        <button type="button" class="button small" onClick={() => app.cancelSeek()}>
+          <span class="spinner" aria-hidden="true" /> {timeControlText(seek)} · Cancel<span class="sr-only"> the search for an opponent</span>
+        </button>
+      )}
       <div class="top-tools">
         <NameButton app={app} />
         <button

@@ -17,9 +17,9 @@ export function Share({ app, game }: { app: App; game: Game }) {
         <Copy words="Copy link" text={() => link} app={app} />
         <Copy words="Copy FEN" text={() => app.shownFen(game)} app={app} />
         <Copy words="Copy PGN" text={() => pgn(game, link)} app={app} />
-        <button type="button" class="button small" onClick={() => download(`rookery-${game.id}.pgn`, pgn(game, link))}>
+        <a class="button small" href={`/api/games/${game.id}/pgn`} download={`rookery-${game.id}.pgn`}>
           <Icon name="download" /> Download PGN
-        </button>
+        </a>
       </div>
     </details>
   );
@@ -59,13 +59,4 @@ async function copy(text: string): Promise<void> {
   const done = document.execCommand("copy");
   area.remove();
   if (!done) throw new Error("not copied");
-}
-
-function download(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: "application/x-chess-pgn" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(url);
 }
