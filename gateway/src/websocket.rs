@@ -5,9 +5,9 @@
 //! that is quiet owns no buffer.
 //!
 //! A server is put together like this: [`listen::serve`] runs the HTTP router, a handler of which takes a
-//! [`handshake::Upgrade`], answers with [`Upgrade::accept`](handshake::Upgrade::accept), and spawns a task that waits for
-//! the [`Socket`](handshake::Socket) and gives it to [`driver::run`] together with a [`Handler`](handler::Handler) and an
-//! [`Outbox`](outbox::Outbox). `gateway/examples/echo.rs` is the smallest whole one.
+//! [`Upgrade`], answers with [`Upgrade::accept`], and spawns a task that waits for
+//! the [`Socket`] and gives it to [`driver::run`] together with a [`Handler`] and an
+//! [`Outbox`]. `gateway/examples/echo.rs` is the smallest whole one.
 
 pub mod connection;
 pub mod driver;

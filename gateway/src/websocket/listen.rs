@@ -22,6 +22,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use shared::protocol::close::CloseCode;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,10 @@ pub struct HttpLimits {
     pub head_timeout: Duration,
     /// The longest request head, bytes; beyond it the answer is 431.
     pub head_len_max: usize,
+    /// How long the peer may leave what was sent without acknowledging it or making room for it, until the kernel gives
+    /// the connection up. Sockets notice sooner by themselves; this is for a response that nobody reads, which would else
+    /// hold its connection for a quarter of an hour, and with a live peer for ever.
+    pub unacknowledged: Duration,
     /// Connections at a time, sockets and plain HTTP together.
     pub connections_max: usize,
     /// Connections beyond those that are told so, at a time.
@@ -64,6 +69,7 @@ impl Default for HttpLimits {
         HttpLimits {
             head_timeout: Duration::from_secs(10),
             head_len_max: 16 * 1024,
+            unacknowledged: Duration::from_secs(60),
             connections_max: 15_000,
             turned_away_max: 256,
             drain: Duration::from_secs(5),
@@ -133,6 +139,8 @@ pub async fn serve(
     let places = Places::default();
     let connections = TaskTracker::new();
     let abort = CancellationToken::new();
+    // A lasting lack of descriptors is said once, not at every attempt.
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -142,14 +150,21 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) if is_peers_fault(&error) => continue,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        failing = false;
         let Some(slot) = places.take(&limits) else {
             continue;
         };
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.unacknowledged))
+        {
+            tracing::debug!(%peer, %error, "no time-out for what is not acknowledged");
+        }
         let serving = connection(
             stream,
             peer,

@@ -63,6 +63,42 @@ async fn a_peer_that_does_not_read_is_reset() {
 }
 
 #[tokio::test]
+async fn a_response_that_nobody_reads_is_given_up() {
+    let http = HttpLimits {
+        unacknowledged: Duration::from_millis(500),
+        connections_max: 1,
+        turned_away_max: 0,
+        ..HttpLimits::default()
+    };
+    let body = axum::routing::get(|| async { vec![0; 10_000_000] });
+    let server = Server::serving(axum::Router::new().route("/large", body), http);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Client::over(socket.connect(server.address).await.unwrap());
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.send(request).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    // The peer is alive; it only makes no room. Its place is the only one, and becomes free.
+    let free = async {
+        let mut refused = 0;
+        loop {
+            let mut next = Client::tcp(server.address).await;
+            let mut byte = [0];
+            if next.stream.write_all(request).await.is_ok()
+                && matches!(next.stream.read(&mut byte).await, Ok(1))
+            {
+                return refused;
+            }
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(patiently(free).await > 0, "the place was not even taken");
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_answer_our_close_is_dropped() {
     let server = Server::start();
     let client = Client::open(server.address).await;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use gateway::websocket::Limits;
 use gateway::websocket::listen::{HttpLimits, bind, serve};
 use tokio::task::JoinHandle;
@@ -24,10 +25,23 @@ impl Server {
     }
 
     pub fn with(limits: Limits, http: HttpLimits) -> Server {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let stop = CancellationToken::new();
         let sockets = TaskTracker::new();
         let router = echo::router(limits, sockets.clone(), stop.clone());
+        Server::run(router, http, sockets, stop)
+    }
+
+    pub fn serving(router: Router, http: HttpLimits) -> Server {
+        Server::run(router, http, TaskTracker::new(), CancellationToken::new())
+    }
+
+    fn run(
+        router: Router,
+        http: HttpLimits,
+        sockets: TaskTracker,
+        stop: CancellationToken,
+    ) -> Server {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Server {
             address: listener.local_addr().unwrap(),
             serving: tokio::spawn(serve(listener, router, http, stop.clone())),
