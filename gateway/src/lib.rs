@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod connection;
+pub mod directory;
 pub mod fanout;
 pub mod http;
 pub mod identity;

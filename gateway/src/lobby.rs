@@ -407,6 +407,7 @@ impl Lobby {
             black_player: black,
             time_control: seek.time_control,
             fen: crate::room::initial_fen(),
+            unlisted: false,
         };
         let pairing = Pairing {
             created,

@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     connection::Conn,
+    directory::Directory,
     identity::Tokens,
     lobby::Lobby,
     random::Random,
@@ -55,6 +56,8 @@ pub struct Node {
     pub rooms: Rooms,
     /// Where its ids and lots come from.
     pub random: Random,
+    /// Games to watch.
+    pub directory: Directory,
     /// Seeks and invitations.
     pub lobby: Lobby,
     /// Everything that runs.
@@ -89,6 +92,7 @@ impl Node {
             backplane,
             tokens: Tokens::new(secret),
             rooms: Rooms::default(),
+            directory: Directory::default(),
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -99,6 +103,7 @@ impl Node {
         });
         node.tasks.spawn(crate::lobby::run(node.clone()));
         node.tasks.spawn(crate::sweeper::run(node.clone()));
+        node.tasks.spawn(crate::directory::run(node.clone()));
         node
     }
 

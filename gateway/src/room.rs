@@ -7,6 +7,7 @@
 mod chat;
 mod follow;
 mod invitation;
+mod listing;
 mod live;
 mod presence;
 mod submit;

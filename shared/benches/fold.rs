@@ -39,6 +39,7 @@ fn created() -> GameCreated {
             increment_ms: 1_000,
         }),
         fen: Position::initial().fen(),
+        unlisted: false,
     }
 }
 

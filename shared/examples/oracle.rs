@@ -7,7 +7,9 @@
 //! an answer.
 #![allow(clippy::unwrap_used)]
 
-use shared::game::{Action, Command, Decision, Event, EventBody, Game, GameCreated, MoveInput, Player, Reason};
+use shared::game::{
+    Action, Command, Decision, Event, EventBody, Game, GameCreated, MoveInput, Player, Reason,
+};
 use shared::rules::{Move, Position};
 use shared::{Color, GameId, Timestamp, UserId};
 use std::io::{BufRead, Write};
@@ -37,8 +39,17 @@ fn tell(rest: &str, out: &mut impl Write) {
     describe(&game, out);
     for uci in rest[at..].split_ascii_whitespace() {
         let mv = uci.parse::<Move>().unwrap();
-        let command = Command::Move { by: game.turn(), mv: MoveInput::Squares(mv), ply: None, seen: None };
-        let Ok(Decision::Append { events, refused: None }) = game.decide(&command, Timestamp(0)) else {
+        let command = Command::Move {
+            by: game.turn(),
+            mv: MoveInput::Squares(mv),
+            ply: None,
+            seen: None,
+        };
+        let Ok(Decision::Append {
+            events,
+            refused: None,
+        }) = game.decide(&command, Timestamp(0))
+        else {
             writeln!(out, "refused {uci}").unwrap();
             return;
         };
@@ -48,13 +59,18 @@ fn tell(rest: &str, out: &mut impl Write) {
 }
 
 fn created(fen: &str) -> Event {
-    let player = |id: &str| Player { id: UserId::parse(id).unwrap(), name: id.to_owned(), is_guest: false };
+    let player = |id: &str| Player {
+        id: UserId::parse(id).unwrap(),
+        name: id.to_owned(),
+        is_guest: false,
+    };
     let created = GameCreated {
         game_id: GameId::parse("oracle").unwrap(),
         white_player: player("white"),
         black_player: player("black"),
         time_control: None,
         fen: fen.to_owned(),
+        unlisted: false,
     };
     Game::create(created, Timestamp(0))
 }
@@ -63,12 +79,22 @@ fn describe(game: &Game, out: &mut impl Write) {
     let position = game.position();
     let over = game.over().map_or("-".to_owned(), |over| name(over.reason));
     let check = if position.is_check() { "+" } else { "" };
-    let bare = |color, letter| if position.has_insufficient_material(color) { letter } else { "" };
+    let bare = |color, letter| {
+        if position.has_insufficient_material(color) {
+            letter
+        } else {
+            ""
+        }
+    };
     let mut moves: Vec<String> = position
         .legal_moves()
         .map(|mv| {
             let claim = claim(game, Some(mv));
-            format!("{mv} {}{}", position.san(mv).unwrap(), claim.map_or(String::new(), |name| format!(" {name}")))
+            format!(
+                "{mv} {}{}",
+                position.san(mv).unwrap(),
+                claim.map_or(String::new(), |name| format!(" {name}"))
+            )
         })
         .collect();
     moves.sort_unstable();
@@ -85,9 +111,17 @@ fn describe(game: &Game, out: &mut impl Write) {
 }
 
 fn claim(game: &Game, mv: Option<Move>) -> Option<String> {
-    let action = Action::ClaimDraw { mv: mv.map(MoveInput::Squares) };
-    let command = Command::Act { by: game.turn(), action, offer: None };
-    let Ok(Decision::Append { events, .. }) = game.decide(&command, Timestamp(0)) else { return None };
+    let action = Action::ClaimDraw {
+        mv: mv.map(MoveInput::Squares),
+    };
+    let command = Command::Act {
+        by: game.turn(),
+        action,
+        offer: None,
+    };
+    let Ok(Decision::Append { events, .. }) = game.decide(&command, Timestamp(0)) else {
+        return None;
+    };
     events.iter().find_map(|event| match &event.body {
         EventBody::GameOver(over) => Some(name(over.reason)),
         _ => None,
@@ -95,5 +129,9 @@ fn claim(game: &Game, mv: Option<Move>) -> Option<String> {
 }
 
 fn name(reason: Reason) -> String {
-    serde_json::to_value(reason).unwrap().as_str().unwrap().to_owned()
+    serde_json::to_value(reason)
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
 }

@@ -48,6 +48,7 @@ pub struct Game {
     id: GameId,
     players: [Player; 2],
     time_control: Option<TimeControl>,
+    is_unlisted: bool,
     started_at: Timestamp,
     last_at: Timestamp,
     next_seq: Seq,
@@ -119,6 +120,12 @@ impl Game {
     #[must_use]
     pub const fn time_control(&self) -> Option<TimeControl> {
         self.time_control
+    }
+
+    /// Whether the game is private: not listed, and watchable by its link.
+    #[must_use]
+    pub const fn is_unlisted(&self) -> bool {
+        self.is_unlisted
     }
 
     /// When the game was created.

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod close;
+pub mod http;
 
 pub mod server;
 

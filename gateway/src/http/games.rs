@@ -17,7 +17,11 @@ use futures::stream;
 use http::{HeaderName, HeaderValue, header};
 use pubsub::feed::{Feed, FeedItem};
 use serde::Deserialize;
-use shared::{GameId, Seq, notation::pgn::Tags, protocol::ErrorCode};
+use shared::{
+    GameId, Seq,
+    notation::pgn::Tags,
+    protocol::{ErrorCode, http::LiveGames},
+};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// An empty line is sent in a stream after so much silence, so that proxies and clients know it lives.
@@ -31,6 +35,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// The routes.
 pub fn router() -> Router<Arc<Node>> {
     Router::new()
+        .route("/api/live", get(running))
         .route("/api/games/{id}", get(game))
         .route("/api/games/{id}/pgn", get(pgn))
         .route("/api/games/{id}/events", get(events))
@@ -68,6 +73,15 @@ async fn game(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<R
         fields.remove("color");
     }
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(value)).into_response())
+}
+
+async fn running(State(node): State<Arc<Node>>) -> Result<Response, ApiError> {
+    let games = node.directory.most_watched(&node).await?.to_vec();
+    Ok((
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(LiveGames { games }),
+    )
+        .into_response())
 }
 
 async fn pgn(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<Response, ApiError> {

@@ -32,7 +32,10 @@ impl Task {
     pub(super) fn follow(&mut self, item: FeedItem) {
         match item {
             FeedItem::Reset { epoch, events } => self.reset(epoch, &events),
-            FeedItem::Events { events, .. } => self.events(&events),
+            FeedItem::Events { events, .. } => {
+                self.events(&events);
+                self.list();
+            }
             FeedItem::Message(message) => self.heard(&message),
             FeedItem::Attendance(attendance) => self.attendance(attendance),
             FeedItem::Missing => {
@@ -129,7 +132,7 @@ impl Task {
             .filter(|(_, role)| *role != Role::Spectator)
             .map(|(conn, _)| conn.clone())
             .collect();
-        let (game, creation) = rematch_creation(&rematch, at, seats);
+        let (game, creation) = rematch_creation(&rematch, live.game.is_unlisted(), at, seats);
         self.node
             .rooms
             .tell(&self.node, game, RoomInput::Create(Box::new(creation)));
@@ -260,6 +263,7 @@ impl Task {
 /// The game that a rematch makes.
 pub(super) fn rematch_creation(
     rematch: &Rematch,
+    unlisted: bool,
     at: Timestamp,
     seats: Vec<Arc<Conn>>,
 ) -> (shared::GameId, Creation) {
@@ -269,6 +273,7 @@ pub(super) fn rematch_creation(
         black_player: rematch.black_player.clone(),
         time_control: rematch.time_control,
         fen: super::initial_fen(),
+        unlisted,
     };
     (rematch.new_game_id.clone(), Creation { created, at, seats })
 }

@@ -77,6 +77,7 @@ impl Invitation {
             black_player: black.clone(),
             time_control: self.time_control,
             fen: super::initial_fen(),
+            unlisted: true,
         }
     }
 }

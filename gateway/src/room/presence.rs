@@ -100,7 +100,8 @@ impl Attending {
         group.absent_since.map(Timestamp)
     }
 
-    fn viewers(&self) -> u64 {
+    /// How many watch, rounded in large rooms.
+    pub fn viewers(&self) -> u64 {
         self.known
             .groups
             .get(2)
@@ -191,6 +192,7 @@ impl Task {
             }
         }
         self.tell_viewers();
+        self.list();
     }
 
     fn tell_presence(&mut self, color: Color, online: bool) {

@@ -149,6 +149,7 @@ impl Task {
         let node = self.node.clone();
         let game = self.game.clone();
         node.rooms.closed(&game);
+        node.directory.unlist(&game);
         drop(self);
         while let Ok(input) = inbox.try_recv() {
             node.rooms.tell(&node, game.clone(), input);

@@ -60,6 +60,7 @@ impl Game {
             id: created.game_id.clone(),
             players: [created.white_player.clone(), created.black_player.clone()],
             time_control: created.time_control,
+            is_unlisted: created.unlisted,
             started_at: first.at,
             last_at: first.at,
             next_seq: 1,

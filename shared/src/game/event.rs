@@ -99,6 +99,10 @@ pub struct GameCreated {
     pub time_control: Option<TimeControl>,
     /// Position at the start.
     pub fen: String,
+    /// A private game: not listed, and watchable by its link; left out otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(test, ts(optional, as = "Option<bool>"))]
+    pub unlisted: bool,
 }
 
 /// Payload of `move`.

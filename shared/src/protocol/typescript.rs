@@ -3,7 +3,7 @@
 
 use super::{
     CHAT_CHARS_MAX, INCREMENT_MS_MAX, INITIAL_MS_MAX, INITIAL_MS_MIN, NAME_CHARS_MAX, Request,
-    VERSION, client, close, server,
+    VERSION, client, close, http, server,
 };
 use crate::{Color, GameId, Timestamp, UserId, game as event, protocol::ErrorCode};
 use std::{fmt::Write, path::Path};
@@ -118,6 +118,8 @@ fn generate() -> String {
         server::Pong,
         server::Drain,
         server::ServerMessage,
+        http::LiveGames,
+        http::LiveGame,
     );
     out.push_str(
         "\n/** Every request by its `type`, with its payload. */\nexport type ClientMessages = {\n",

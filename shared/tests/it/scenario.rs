@@ -41,6 +41,7 @@ pub fn new_game(time_control: Option<TimeControl>, fen: &str) -> Event {
         black_player: player("boris"),
         time_control,
         fen: fen.to_owned(),
+        unlisted: false,
     };
     Game::create(created, Timestamp(START_MS))
 }

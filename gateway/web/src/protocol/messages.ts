@@ -131,7 +131,11 @@ timeControl: TimeControl | null,
 /**
  * Position at the start.
  */
-fen: string, };
+fen: string, 
+/**
+ * A private game: not listed, and watchable by its link; left out otherwise.
+ */
+unlisted?: boolean, };
 
 /**
  * Payload of `move`.
@@ -838,6 +842,56 @@ reconnectWithinMs: number, };
  * One message of a gateway.
  */
 export type ServerMessage = { "type": "welcome", "payload": Welcome } | { "type": "waiting", "payload": Waiting } | { "type": "game_added", "payload": GameAdded } | { "type": "invitation", "payload": Invitation } | { "type": "init_game", "payload": Snapshot } | { "type": "game_joined", "payload": Snapshot } | { "type": "resumed", "payload": Resumed } | { "type": "game_not_found", "payload": GameOnly } | { "type": "ack", "payload": Ack } | { "type": "error", "payload": ErrorBody } | { "type": "viewers", "payload": Viewers } | { "type": "presence", "payload": PresenceChange } | { "type": "chat", "payload": ChatLine } | { "type": "chat_history", "payload": ChatHistory } | { "type": "pong", "payload": Pong } | { "type": "drain", "payload": Drain };
+
+/**
+ * Answer of `GET /api/live`: games that run and are connected to, the most watched first. Private games are not listed.
+ */
+export type LiveGames = { 
+/**
+ * At most 50.
+ */
+games: Array<LiveGame>, };
+
+/**
+ * A game that runs.
+ */
+export type LiveGame = { 
+/**
+ * The game.
+ */
+gameId: GameId, 
+/**
+ * Who has White.
+ */
+whitePlayer: Player, 
+/**
+ * Who has Black.
+ */
+blackPlayer: Player, 
+/**
+ * Clocks; null for untimed.
+ */
+timeControl: TimeControl | null, 
+/**
+ * When it began.
+ */
+startedAt: Timestamp, 
+/**
+ * Spectators' connections on all nodes.
+ */
+viewers: number, 
+/**
+ * Half moves made.
+ */
+ply: number, 
+/**
+ * Position on the board, a few seconds old at most.
+ */
+fen: string, 
+/**
+ * The last move, `e2e4`; null before the first.
+ */
+lastMove: string | null, };
 
 /** Every request by its `type`, with its payload. */
 export type ClientMessages = {
