@@ -1,6 +1,7 @@
 //! Harness of the cluster tests.
 
 pub mod cluster;
+pub mod faulty;
 pub mod http;
 pub mod player;
 pub mod scene;
