@@ -81,6 +81,11 @@ struct Shared {
 }
 
 impl Embedded {
+    /// Starts an empty backplane that is gone with the process.
+    pub fn in_memory() -> Embedded {
+        Embedded::new(Options::default()).expect("without a journal nothing can fail")
+    }
+
     /// Starts a backplane, with what its journal holds.
     pub fn new(options: Options) -> Result<Embedded, OpenError> {
         let mut start = options.start.unwrap_or_else(clock::wall);

@@ -6,6 +6,9 @@ mod nodes;
 mod suite;
 
 use nodes::Nodes;
+use pubsub::{Backplane, Embedded, embedded::Options};
+use std::sync::Arc;
+use tests::faulty::{Faulty, Plan};
 
 /// Runs all checks on one kind of backplane: a name, the attribute that makes an async test, and an async function that starts
 /// a backplane and answers three nodes of it.
@@ -30,10 +33,56 @@ macro_rules! one_by_one {
 
 use suite::checks;
 
-// Without a journal time is virtual: leases lapse at once and to the millisecond.
+// In one process time is virtual: leases lapse at once and to the millisecond.
 contract!(embedded, tokio::test(start_paused = true), crate::embedded);
+contract!(
+    embedded_with_journal,
+    tokio::test(start_paused = true),
+    crate::embedded_with_journal
+);
+// The wrapper that simulations use breaks no promise of its own accord.
+contract!(
+    faulty_at_peace,
+    tokio::test(start_paused = true),
+    crate::faulty_at_peace
+);
+
+// Where several want the same, also on real threads.
+one_by_one!(
+    embedded_on_threads,
+    tokio::test(flavor = "multi_thread", worker_threads = 4),
+    crate::embedded_on_threads,
+    append { one_of_many_appenders_wins_each_number every_node_reads_what_any_has_written }
+    channel { a_listener_who_is_busy_is_told_to_resynchronise the_same_bytes_come_in_order_to_every_node }
+    feed { every_node_sees_the_same_dense_room }
+    matchmaking { accepting_and_settling_agree nobody_is_paired_twice }
+    records { one_of_many_puts_wins }
+);
+
+fn nodes_of(backplane: Embedded) -> [Arc<dyn Backplane>; 3] {
+    [(); 3].map(|()| Arc::new(backplane.clone()) as _)
+}
 
 async fn embedded() -> Nodes {
-    let backplane = pubsub::Embedded::new(Default::default()).unwrap();
-    Nodes::of_virtual_time([(); 3].map(|()| std::sync::Arc::new(backplane.clone()) as _))
+    Nodes::of_virtual_time(nodes_of(Embedded::in_memory()))
+}
+
+async fn embedded_on_threads() -> Nodes {
+    Nodes::of_real_time(nodes_of(Embedded::in_memory()), ())
+}
+
+async fn embedded_with_journal() -> Nodes {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        journal: Some(dir.path().into()),
+        ..Options::default()
+    };
+    let nodes = nodes_of(Embedded::new(options).unwrap());
+    Nodes::of_virtual_time(nodes).keeping(dir)
+}
+
+async fn faulty_at_peace() -> Nodes {
+    let inner = Arc::new(Embedded::in_memory());
+    let node = |number| Arc::new(Faulty::new(inner.clone(), Plan::calm(0), number)) as _;
+    Nodes::of_virtual_time([0, 1, 2].map(node))
 }

@@ -34,12 +34,18 @@ impl Nodes {
     }
 
     /// Nodes on servers; `kept` is dropped when the check is over. Checks may share servers: all their names are their own.
-    #[allow(dead_code, reason = "for backplanes with servers")]
     pub fn of_real_time(nodes: [Arc<dyn Backplane>; 3], kept: impl Any + Send + Sync) -> Nodes {
         Nodes {
             virtual_time: false,
+            ..Nodes::of_virtual_time(nodes).keeping(kept)
+        }
+    }
+
+    /// With something that must live as long.
+    pub fn keeping(self, kept: impl Any + Send + Sync) -> Nodes {
+        Nodes {
             _kept: Box::new(kept),
-            ..Nodes::of_virtual_time(nodes)
+            ..self
         }
     }
 
