@@ -57,6 +57,30 @@ describe("on three gateways", () => {
     for (const person of [white, black, watcher, late]) await person.leave();
   });
 
+  test("no click falls into an animation: moves are made the moment the opponent's is heard of", async () => {
+    const moving = { reducedMotion: "no-preference" as const };
+    const a = await (await Person.enter(browser, moving)).visit(at(0).url);
+    const b = await (await Person.enter(browser, moving)).visit(at(1).url);
+    const [white, black] = await pair(a, b);
+    const moves = "e2e4 e7e5 g1f3 b8c6 f1b5 a7a6 b5a4 g8f6 e1g1 f8e7 f1e1 b7b5 a4b3 d7d6 c2c3 e8g8".split(" ");
+    for (const [ply, move] of moves.entries()) {
+      const mover = ply % 2 === 0 ? white : black;
+      // The list of moves is there at once, the piece still slides.
+      if (ply > 0) await mover.page.locator(".san").nth(ply - 1).waitFor();
+      const start = await mover.middle(move.slice(0, 2));
+      const end = await mover.middle(move.slice(2, 4));
+      await mover.page.mouse.click(start.x, start.y);
+      await mover.page.mouse.click(end.x, end.y);
+    }
+    for (const person of [white, black]) {
+      await person.seesMoves(..."e4 e5 Nf3 Nc6 Bb5 a6 Ba4 Nf6 O-O Be7 Re1 b5 Bb3 d6 c3 O-O".split(" "));
+      for (const [square, piece] of [["g1", "wk"], ["e1", "wr"], ["b3", "wb"], ["g8", "bk"], ["f8", "br"], ["c3", "wp"], ["e8", null]] as const) {
+        await person.sees(square, piece);
+      }
+      await person.leave();
+    }
+  });
+
   test("castling, en passant and promotion look right on both sides", async () => {
     const [white, black] = await twoAtTheBoard();
     await playAll(white, black, ["e2e4", "g8f6", "e4e5", "d7d5", "e5d6", "b8a6", "g1f3", "a6b8", "f1e2", "b8a6", "e1g1", "a6b8"]);

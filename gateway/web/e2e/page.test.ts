@@ -72,6 +72,41 @@ describe("over the wire", () => {
   });
 });
 
+describe("the lobby", () => {
+  test("shows the most watched game live, and the others by name", async () => {
+    const a = await (await Person.enter(browser)).visit(gateway.url);
+    const b = await (await Person.enter(browser)).visit(gateway.url);
+    const [white, black] = await pair(a, b);
+    const gameId = new URL(a.page.url()).pathname.slice("/game/".length);
+    const player = (name: string) => ({ id: name, name, isGuest: true });
+    const row = { whitePlayer: player("Ada"), blackPlayer: player("Bo"), timeControl: { initialMs: 180_000, incrementMs: 2_000 } };
+    const looker = await Person.enter(browser);
+    // The list is the test's own until gateways keep one; the game it begins with is real.
+    await looker.page.route("**/api/live", (route) =>
+      route.fulfill({ json: { games: [{ ...row, gameId, viewers: 12_000 }, { ...row, gameId: "another", viewers: 1_200 }] } }),
+    );
+    await looker.visit(gateway.url);
+    await playAll(white, black, ["e2e4", "c7c5"]);
+    const small = looker.page.getByTestId("featured");
+    await expect.poll(() => small.locator('use[href="#bp"][transform="translate(80 120)"]').count()).toBe(1);
+    await looker.seesText("Ada – Bo");
+    await looker.seesText("1,200");
+    await axe(looker);
+    await small.getByRole("link").click();
+    await looker.seesText("Watching");
+    await looker.seesMoves("e4", "c5");
+    await playAll(white, black, ["g1f3"], [looker]);
+    for (const person of [white, black, looker]) await person.leave();
+  });
+
+  test("without a list of live games has no empty place for it", async () => {
+    const person = await (await Person.enter(browser)).visit(gateway.url);
+    await person.page.getByRole("button", { name: "1+0 Bullet" }).waitFor();
+    expect(await person.page.getByText("Live now").count()).toBe(0);
+    await person.leave();
+  });
+});
+
 describe("by keyboard alone", () => {
   test("a game is found, played on the board and in writing, stepped through and given up", async () => {
     const keys = await (await Person.enter(browser)).visit(gateway.url);
@@ -147,11 +182,7 @@ describe("on a phone", () => {
     const [white, black] = await pair(phone, desk, "Untimed No clocks");
     for (const [person, from, to] of [[white, "d2", "d4"], [black, "d7", "d5"]] as const) {
       const piece = await person.pieceOn(from);
-      const middle = async (square: string): Promise<{ x: number; y: number }> => {
-        const box = (await person.page.locator(`rect[data-square="${square}"]`).boundingBox())!;
-        return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
-      };
-      const [start, end] = [await middle(from), await middle(to)];
+      const [start, end] = [await person.middle(from), await person.middle(to)];
       if (person === phone) {
         const session = await person.page.context().newCDPSession(person.page);
         const touch = (type: "touchStart" | "touchMove" | "touchEnd", points: { x: number; y: number }[]) =>

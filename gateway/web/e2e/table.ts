@@ -30,8 +30,10 @@ export class Person {
     page.setDefaultTimeout(SEEN_MS);
     const person = new Person(page);
     page.on("console", (message) => {
-      // Chromium itself reports a WebSocket that cannot be opened; that is no fault of the page's.
-      if (message.type() === "error" && !/WebSocket connection to/.test(message.text())) person.complaints.push(message.text());
+      // Chromium itself reports a WebSocket that cannot be opened, and a gateway without a list of live games; those are
+      // no fault of the page's.
+      const known = /WebSocket connection to/.test(message.text()) || message.location().url.endsWith("/api/live");
+      if (message.type() === "error" && !known) person.complaints.push(message.text());
     });
     page.on("pageerror", (error) => person.complaints.push(String(error)));
     page.on("request", (request) => person.hosts.add(new URL(request.url()).host));
@@ -64,6 +66,13 @@ export class Person {
     const piece = await this.pieceOn(from);
     await this.clickMove(from, to);
     await this.sees(to, piece);
+  }
+
+  /** Middle of a square, in the window's pixels. */
+  async middle(square: string): Promise<{ x: number; y: number }> {
+    const box = await this.page.locator(`rect[data-square="${square}"]`).boundingBox();
+    if (!box) throw new Error(`no square ${square}`);
+    return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
   }
 
   async pieceOn(square: string): Promise<string | null> {

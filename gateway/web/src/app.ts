@@ -84,6 +84,8 @@ export interface State {
   /** What is sought; undefined for nothing, null for an untimed game. */
   seek: TimeControl | null | undefined;
   room: Room;
+  /** The game shown small in the lobby. */
+  featured: Game | null;
   look: Look;
   toasts: readonly Toast[];
   /** What a screen reader says next. */
@@ -115,6 +117,7 @@ export class App {
   private connections = 0;
   private bannerTimer: ReturnType<typeof setTimeout> | undefined;
   private toastId = 0;
+  private featuredId: string | null = null;
   /** Games whose start was asked for here: their `init_game` may change the page. */
   private readonly expected = new Set<string>();
 
@@ -131,6 +134,7 @@ export class App {
       activeGames: [],
       seek: undefined,
       room: { kind: "none" },
+      featured: null,
       look: FRESH_LOOK,
       toasts: [],
       spoken: "",
@@ -217,6 +221,7 @@ export class App {
     const outdated = welcome.protocol > PROTOCOL_VERSION;
     this.set({ node: welcome.node, user: welcome.user, activeGames: welcome.activeGames, outdated });
     if (this.state.seek !== undefined) this.seek(this.state.seek);
+    if (this.featuredId) this.joinFeatured(this.featuredId);
     if (this.state.route.name !== "game") return false;
     this.join(this.state.route.id);
     return true;
@@ -277,6 +282,7 @@ export class App {
   }
 
   private message(message: Incoming): void {
+    if (this.featuredMessage(message)) return;
     if (!("seq" in message)) {
       switch (message.type) {
         case "init_game":
@@ -519,6 +525,37 @@ export class App {
   }
 
   // The lobby
+
+  /** Follows that game on the lobby's small board; answers how to stop. */
+  feature(id: string | null): () => void {
+    this.featuredId = id;
+    this.set({ featured: null });
+    if (id && this.state.status.kind === "live") this.joinFeatured(id);
+    return () => {
+      this.featuredId = null;
+      if (id && !this.isOpen(id)) this.quietly("leave_room", { gameId: id });
+    };
+  }
+
+  private joinFeatured(id: string): void {
+    const seen = this.state.featured ? { seq: this.state.featured.seq, epoch: this.state.featured.epoch } : {};
+    this.connection.request("join_room", { gameId: id, ...seen }, { urgent: true }).answer.catch(() => undefined);
+  }
+
+  /** Whether the message was the small board's. */
+  private featuredMessage(message: Incoming): boolean {
+    const { featured } = this.state;
+    const id = this.featuredId;
+    if (!id || this.isOpen(id) || !("gameId" in message.payload) || message.payload.gameId !== id) return false;
+    if (message.type === "game_joined") this.set({ featured: fromSnapshot(message.payload, null) });
+    else if (message.type === "init_game") return false;
+    else if (featured) {
+      const next = reduce(featured, message);
+      if (next !== featured) this.set({ featured: next });
+      if (next.behind && !featured.behind) this.joinFeatured(id);
+    }
+    return true;
+  }
 
   private name(): { name?: string } {
     const name = this.state.preferences.name.trim();

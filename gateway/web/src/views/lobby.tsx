@@ -61,7 +61,7 @@ export function Lobby({ app }: { app: App }) {
           <Icon name="friend" /> Play a friend by link
         </button>
       </div>
-      <LiveGames />
+      <LiveGames app={app} />
       {dialog === "friend" && <FriendDialog app={app} close={() => setDialog(null)} />}
       {dialog === "custom" && (
         <CustomDialog
