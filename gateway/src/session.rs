@@ -15,7 +15,7 @@ use shared::{
         server::{Ack, ErrorBody, Pong, Welcome},
     },
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages over the limit that are refused before the connection is closed with 1008: five seconds at the full rate.
 const STRIKES_MAX: u32 = 100;
@@ -80,8 +80,9 @@ pub enum LobbyKind {
 pub struct Session {
     user: Player,
     rooms_max: usize,
-    /// Rooms asked to be in, and not known to be out of.
-    rooms: BTreeSet<GameId>,
+    /// Rooms asked to be in, and not known to be out of; true for those it asked to leave. They are kept until they
+    /// have answered: a room too busy to hear the request must still learn when this connection is gone.
+    rooms: BTreeMap<GameId, bool>,
     /// The user's running games, as far as this connection knows.
     running: BTreeSet<GameId>,
     strikes: u32,
@@ -94,7 +95,7 @@ impl Session {
         Session {
             user,
             rooms_max,
-            rooms: BTreeSet::new(),
+            rooms: BTreeMap::new(),
             running,
             strikes: 0,
         }
@@ -156,7 +157,7 @@ impl Session {
     /// A room or the lobby says something about this connection.
     pub fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Joined(game) => drop(self.rooms.insert(game)),
+            Notice::Joined(game) => drop(self.rooms.insert(game, false)),
             Notice::Left(game) => drop(self.rooms.remove(&game)),
             Notice::Playing(game) => drop(self.running.insert(game)),
             Notice::Finished(game) => drop(self.running.remove(&game)),
@@ -165,12 +166,12 @@ impl Session {
 
     /// The connection is gone: the rooms to leave.
     pub fn close(self) -> Vec<GameId> {
-        self.rooms.into_iter().collect()
+        self.rooms.into_keys().collect()
     }
 
     /// Rooms this connection asked to be in.
     pub fn rooms(&self) -> impl Iterator<Item = &GameId> {
-        self.rooms.iter()
+        self.rooms.keys()
     }
 
     fn request(&mut self, request: Request, arrived: Timestamp, effects: &mut Vec<Effect>) {
@@ -230,11 +231,11 @@ impl Session {
                 }
             }
             ClientMessage::LeaveRoom(leave) => {
-                self.rooms.remove(&leave.game_id);
+                self.leaves(&leave.game_id);
                 effects.push(Effect::Room(leave.game_id, room(id, user, AskKind::Leave)));
             }
             ClientMessage::ExitGame(exit) => {
-                self.rooms.remove(&exit.game_id);
+                self.leaves(&exit.game_id);
                 effects.push(Effect::Room(exit.game_id, room(id, user, AskKind::Exit)));
             }
             ClientMessage::Move(mv) => match mv.game_id.or_else(|| self.only_game()) {
@@ -294,7 +295,11 @@ impl Session {
     }
 
     fn enter(&mut self, game: &GameId, id: Option<&RequestId>, effects: &mut Vec<Effect>) -> bool {
-        if !self.rooms.contains(game) && self.rooms.len() >= self.rooms_max {
+        let stays = self
+            .rooms
+            .iter()
+            .filter(|(room, leaves)| *room != game && !**leaves);
+        if stays.count() >= self.rooms_max {
             let message = format!(
                 "a connection may be in {} rooms; leave one first",
                 self.rooms_max
@@ -302,8 +307,14 @@ impl Session {
             effects.push(refuse(id.cloned(), ErrorCode::TooManyGames, message));
             return false;
         }
-        self.rooms.insert(game.clone());
+        self.rooms.insert(game.clone(), false);
         true
+    }
+
+    fn leaves(&mut self, game: &GameId) {
+        if let Some(leaves) = self.rooms.get_mut(game) {
+            *leaves = true;
+        }
     }
 
     fn only_game(&self) -> Option<GameId> {

@@ -4,7 +4,11 @@
 mod identity;
 mod invitations;
 mod lobby;
+mod moves;
+mod offers;
 mod play;
+mod repeats;
+mod rooms;
 
 /// Makes each scenario a test over every backing it is good for: `embedded` and `redis`, or those that are named.
 macro_rules! scenarios {

@@ -28,6 +28,27 @@ pub struct Game {
     pub white: Player,
     /// Who has Black.
     pub black: Player,
+    /// Half moves made by [`Game::plays`].
+    pub plies: usize,
+}
+
+impl Game {
+    /// Both make these moves in turn, without waiting to see the other's.
+    pub async fn plays(&mut self, moves: &[&str]) {
+        for mv in moves {
+            self.mover().plays(mv).await;
+            self.plies += 1;
+        }
+    }
+
+    /// Whose turn it is.
+    pub fn mover(&mut self) -> &mut Player {
+        if self.plies.is_multiple_of(2) {
+            &mut self.white
+        } else {
+            &mut self.black
+        }
+    }
 }
 
 impl Scene {
@@ -75,7 +96,12 @@ impl Scene {
         let mut white = self.player("White", white).await;
         let mut black = self.player("Black", black).await;
         let id = self.seats(&mut white, &mut black, time_control).await;
-        Game { id, white, black }
+        Game {
+            id,
+            white,
+            black,
+            plies: 0,
+        }
     }
 
     /// Seats two players at a new game.

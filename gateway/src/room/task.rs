@@ -256,7 +256,9 @@ impl Task {
                     self.seat_taken(conn, &ask);
                     None
                 }
-                AskKind::Leave => {
+                // A spectator who exits has nothing to resign.
+                AskKind::Exit if live.seat(&ask.user.id).is_some() => self.submit(pending),
+                AskKind::Leave | AskKind::Exit => {
                     let (conn, ask) = (conn.clone(), ask.clone());
                     self.leave(conn.id);
                     conn.notice(Notice::Left(self.game.clone()));
@@ -271,7 +273,7 @@ impl Task {
                     self.say(conn, &ask, &text);
                     None
                 }
-                AskKind::Exit | AskKind::Move { .. } | AskKind::Act { .. } => self.submit(pending),
+                AskKind::Move { .. } | AskKind::Act { .. } => self.submit(pending),
             },
             Work::Create(creation) => {
                 let seats = creation.seats.clone();
