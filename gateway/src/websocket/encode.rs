@@ -14,6 +14,10 @@ const FIN: u8 = 0x80;
 /// The longest payload of a control frame, bytes (RFC 6455, 5.5).
 pub const CONTROL_PAYLOAD_LEN_MAX: usize = 125;
 
+/// What a queued frame takes besides its own bytes: its place in a queue that doubles as it grows, and its allocation's
+/// header. Without it a queue bounded to 64 KiB held 2.7 MB of three-byte frames.
+const QUEUE_ENTRY_LEN: usize = 64;
+
 /// One complete server frame, header and payload; cloning it is a reference count.
 ///
 /// Control frames are this module's own: whoever wants a connection closed asks its [`Outbox`](super::outbox::Outbox).
@@ -62,6 +66,11 @@ impl Frame {
     /// Its length on the wire, bytes.
     pub fn wire_len(&self) -> usize {
         self.0.len()
+    }
+
+    /// What it counts for in a bounded queue, bytes: its length and its share of the queue itself.
+    pub fn queued_len(&self) -> usize {
+        self.wire_len() + QUEUE_ENTRY_LEN
     }
 
     /// The bytes to write.

@@ -32,7 +32,8 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Inner {
     frames: VecDeque<Frame>,
-    /// Bytes pushed that the kernel has not taken, those the owner already collected included.
+    /// The sum of [`Frame::queued_len`] of all that the kernel has not taken whole, those frames included that the owner
+    /// already collected.
     len: usize,
     /// A frame was refused and `on_drained` is owed.
     refused: bool,
@@ -64,7 +65,7 @@ pub struct Collected {
 }
 
 impl Outbox {
-    /// An outbox that holds at most `len_max` bytes of frames, or one frame of any length.
+    /// An outbox that holds at most `len_max` bytes of frames by [`Frame::queued_len`], or one frame of any length.
     pub fn new(len_max: usize) -> Outbox {
         Outbox {
             len_max,
@@ -83,7 +84,7 @@ impl Outbox {
         if inner.ended || inner.close.is_some() {
             return Err(Refused::Closed);
         }
-        let len = inner.len + frame.wire_len();
+        let len = inner.len + frame.queued_len();
         if inner.len > 0 && len > len_max {
             inner.refused = true;
             return Err(Refused::Full);
@@ -130,7 +131,7 @@ impl Outbox {
         wake(inner);
     }
 
-    /// Bytes pushed that the kernel has not taken yet.
+    /// What waits, by [`Frame::queued_len`], bytes; a frame counts whole until the kernel has taken its last byte.
     pub fn queued_len(&self) -> usize {
         self.lock().len
     }
@@ -158,7 +159,7 @@ impl Outbox {
         }
     }
 
-    /// For the socket's owner: `len` bytes of pushed frames were written or dropped. Whether
+    /// For the socket's owner: pushed frames of `len` bytes by [`Frame::queued_len`] were written or dropped. Whether
     /// [`Handler::on_drained`](super::handler::Handler::on_drained) is due.
     pub fn settle(&self, len: usize) -> bool {
         let mut inner = self.lock();
@@ -267,6 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn many_tiny_frames_are_as_bounded_as_a_few_large_ones() {
+        let outbox = Outbox::new(64 * 1024);
+        let taken = (0..100_000)
+            .take_while(|_| outbox.push(Frame::text("x")).is_ok())
+            .count();
+        assert!((500..1000).contains(&taken), "{taken}");
+    }
+
+    #[test]
     fn frames_keep_their_order_over_several_collections() {
         let outbox = Outbox::new(1000);
         let mut got = frames();
@@ -279,6 +289,7 @@ mod tests {
         outbox.collect(&mut got);
         let wanted: Vec<_> = (0..10).map(|n| Frame::text(&n.to_string())).collect();
         assert_eq!(got, wanted);
-        assert_eq!(outbox.queued_len(), 30);
+        let queued_len: usize = got.iter().map(Frame::queued_len).sum();
+        assert_eq!(outbox.queued_len(), queued_len);
     }
 }

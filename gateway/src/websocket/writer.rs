@@ -79,7 +79,7 @@ impl Writer {
         filled
     }
 
-    /// `len` bytes are gone. Returns how many bytes of messages are settled by that.
+    /// `len` bytes are gone. Returns what the outbox has to settle for that.
     pub(super) fn wrote(&mut self, len: usize, now: Instant) -> usize {
         if len > 0 {
             self.moved_at = now;
@@ -99,7 +99,7 @@ impl Writer {
         settled
     }
 
-    /// Drops all but the rest of a frame half-written. Returns how many bytes of messages are settled by that.
+    /// Drops all but the rest of a frame half-written. Returns what the outbox has to settle for that.
     pub(super) fn drop_unsent(&mut self) -> usize {
         let keep = if self.offset > 0 { 1 } else { 0 };
         let mut settled = 0;
@@ -121,10 +121,10 @@ impl Writer {
     }
 }
 
-/// The length by which the outbox counts this frame: control frames never were in it.
+/// What the outbox counts this frame for: control frames never were in it.
 fn message_len(frame: &Frame) -> usize {
     if frame.is(Opcode::Text) || frame.is(Opcode::Binary) {
-        frame.wire_len()
+        frame.queued_len()
     } else {
         0
     }
