@@ -55,7 +55,7 @@ describe("events", () => {
 
   test("after a gap are not applied: the room is asked for", () => {
     const game = start();
-    const late = reduce(game, { ...moved(game, "e4"), seq: 5 } as Event);
+    const late = reduce(game, { ...moved(game, "e4"), seq: 5 });
     expect(late.behind).toBe(true);
     expect(late.moves).toEqual([]);
     expect(reduce(late, { type: "game_joined", payload: snapshot({ seq: 7 }) }).behind).toBe(false);

@@ -9,7 +9,7 @@ class FakeSocket implements SocketLike {
   closed = false;
   readonly sent: { type: string; id?: number; payload: Record<string, unknown> }[] = [];
   send(text: string): void {
-    this.sent.push(JSON.parse(text));
+    this.sent.push(JSON.parse(text) as (typeof this.sent)[number]);
   }
   close(): void {
     this.closed = true;
