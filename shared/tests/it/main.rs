@@ -12,3 +12,4 @@ mod properties;
 mod replay;
 mod san;
 mod scenario;
+mod stored;
