@@ -83,6 +83,7 @@ impl Chance {
                 way = other;
             }
         }
+        self.faults.calls += 1;
         match way {
             Way::Well => {}
             Way::SentTwice => self.faults.sent_twice += 1,

@@ -109,6 +109,8 @@ impl Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs, reason = "named as in the plan")]
 pub struct Faults {
+    /// All calls, whatever became of them.
+    pub calls: u64,
     pub lost_signals: u64,
     pub repeated_signals: u64,
     pub stray_resyncs: u64,

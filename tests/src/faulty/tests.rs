@@ -168,6 +168,7 @@ async fn game(plan: Plan) -> (Vec<String>, Faults) {
 
 fn add(a: Faults, b: Faults) -> Faults {
     Faults {
+        calls: a.calls + b.calls,
         lost_signals: a.lost_signals + b.lost_signals,
         repeated_signals: a.repeated_signals + b.repeated_signals,
         stray_resyncs: a.stray_resyncs + b.stray_resyncs,
