@@ -205,6 +205,16 @@ describe("on a phone", () => {
   });
 });
 
+test("who comes with a token that is no good any more goes on as a new guest", async () => {
+  const person = await (await Person.enter(browser)).visit(gateway.url);
+  await person.seesConnectedTo("node-1");
+  await person.page.evaluate(() => localStorage.setItem("rookery.token", "not.a.token"));
+  await person.page.reload();
+  await person.seesText("Your old session had expired. You are a new guest now.");
+  await person.seesConnectedTo("node-1");
+  await person.leave();
+});
+
 test.each(["light", "dark"] as const)("axe finds nothing serious in the lobby, in a game and after it (%s)", async (colorScheme) => {
   const a = await (await Person.enter(browser, { colorScheme })).visit(gateway.url);
   const b = await (await Person.enter(browser, { colorScheme })).visit(gateway.url);

@@ -36,6 +36,8 @@ import { colorName, errorText, resultText } from "./text.ts";
 /** A reconnect shorter than this is nobody's business: a rolling restart should not be seen. */
 const BANNER_AFTER_MS = 1_500;
 const TOAST_MS = 5_000;
+/** Close code of a token that is not accepted. */
+const BAD_TOKEN = 4501;
 /** The next game's room is made by whoever sees the agreement first, which may be a moment after it is announced. */
 const REMATCH_TRIES = { count: 8, pauseMs: 400 };
 
@@ -232,15 +234,14 @@ export class App {
     const gone = status.kind === "connecting" || status.kind === "waiting";
     if (gone && !this.state.banner) this.bannerTimer = setTimeout(() => this.set({ banner: true }), BANNER_AFTER_MS);
     this.set({ status, ...(status.kind === "live" || status.kind === "stopped" ? { banner: false } : {}) });
+    if (status.kind === "stopped" && status.code === BAD_TOKEN && loadToken()) {
+      saveToken(null);
+      this.toast("Your old session had expired. You are a new guest now.");
+      this.connection.connect();
+    }
   }
 
   retryNow(): void {
-    this.connection.connect();
-  }
-
-  /** The token is no good: go on as somebody new. */
-  startAfresh(): void {
-    saveToken(null);
     this.connection.connect();
   }
 

@@ -141,11 +141,16 @@ export function material(fen: string): { lost: Record<Color, Piece[]>; ahead: nu
   const count = (letter: string): number => placed.split(letter).length - 1;
   const lost: Record<Color, Piece[]> = { white: [], black: [] };
   let ahead = 0;
+  const promoted: Record<Color, number> = { white: 0, black: 0 };
   for (const [piece, number] of full) {
-    const [white, black] = [count(piece.toUpperCase()), count(piece)];
-    ahead += (white - black) * VALUES[piece];
-    for (let n = white; n < number; n++) lost.white.push(piece);
-    for (let n = black; n < number; n++) lost.black.push(piece);
+    for (const color of ["white", "black"] as const) {
+      const left = count(color === "white" ? piece.toUpperCase() : piece);
+      ahead += (color === "white" ? 1 : -1) * left * VALUES[piece];
+      promoted[color] += Math.max(0, left - number);
+      // A pawn that became something else is not lost.
+      const gone = number - left - (piece === "p" ? promoted[color] : 0);
+      for (let n = 0; n < gone; n++) lost[color].push(piece);
+    }
   }
   return { lost, ahead };
 }

@@ -34,6 +34,7 @@ test("promotion, check, material, repetition", () => {
   expect(checkedKing("4k3/8/8/8/8/8/8/4R1K1 b - - 0 1")).toBe("e8");
   expect(checkedKing(START_FEN)).toBeNull();
   expect(material("rnb1kbnr/pppppppp/8/8/8/8/PPPPPPP1/RNBQKBNR w KQkq - 0 1")).toEqual({ lost: { white: ["p"], black: ["q"] }, ahead: 8 });
+  expect(material("1nbqkbnr/8/8/8/8/8/8/QNBQKBNR w - - 0 1").lost.white).toEqual(["r", "p", "p", "p", "p", "p", "p", "p"]);
   const back = ["g1f3", "g8f6", "f3g1", "f6g8"];
   expect(claimable(positionsOf(START_FEN, back))).toBeNull();
   expect(claimable(positionsOf(START_FEN, [...back, ...back]))).toBe("threefold repetition");

@@ -36,11 +36,7 @@ export function Root({ app }: { app: App }) {
       {state.status.kind === "stopped" && (
         <div class="banner" role="alert">
           {stoppedText(state.status.code, state.status.reason)}{" "}
-          {state.status.code === 4501 ? (
-            <button type="button" class="link" onClick={() => app.startAfresh()}>Go on as a guest</button>
-          ) : (
-            <button type="button" class="link" onClick={() => app.retryNow()}>Connect again</button>
-          )}
+          <button type="button" class="link" onClick={() => app.retryNow()}>Connect again</button>
         </div>
       )}
       <main id="main" tabIndex={-1}>{state.route.name === "lobby" ? <Lobby app={app} /> : <GamePage app={app} />}</main>

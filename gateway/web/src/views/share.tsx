@@ -18,7 +18,7 @@ export function Share({ app, game }: { app: App; game: Game }) {
         <Copy words="Copy FEN" text={() => app.shownFen(game)} app={app} />
         <Copy words="Copy PGN" text={() => pgn(game, link)} app={app} />
         <a class="button small" href={`/api/games/${game.id}/pgn`} download={`rookery-${game.id}.pgn`}>
-          <Icon name="download" /> Download PGN
+          <Icon name="download" /> PGN file
         </a>
       </div>
     </details>
