@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import type { Browser, BrowserContextOptions } from "playwright-core";
 import { afterAll, beforeAll, test } from "vitest";
 import { Cluster, type Gateway } from "./cluster.ts";
-import { openBrowser, Person, playAll } from "./table.ts";
+import { openBrowser, pair, Person, playAll } from "./table.ts";
 
 const DOCS = resolve(import.meta.dirname, "../../../docs");
 const PHONE: BrowserContextOptions = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
@@ -28,29 +28,51 @@ afterAll(async () => {
   await cluster?.stop();
 });
 
+/** Anderssen against Kieseritzky, London 1851, until the bishop is taken. */
+const IMMORTAL = "e2e4 e7e5 f2f4 e5f4 f1c4 d8h4 e1f1 b7b5 c4b5 g8f6 g1f3 h4h6 d2d3 f6h5 f3h4 h6g5 h4f5 c7c6 g2g4 h5f6";
+
+async function named(person: Person, name: string): Promise<void> {
+  await person.press(/^Your name/);
+  await person.page.getByRole("textbox").fill(name);
+  await person.press("Save");
+}
+
 const enter = async (node: number, path = "/", options: BrowserContextOptions = {}): Promise<Person> =>
   (await Person.enter(browser, { deviceScaleFactor: 1, ...options })).visit(gateways[node]!.url + path);
 
 const picture = async (person: Person, name: string): Promise<void> => {
   // Toasts are gone by then, and pieces have arrived.
   await person.page.locator(".toast").first().waitFor({ state: "detached" });
+  await person.page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
   await person.page.screenshot({ path: `${DOCS}/${name}.png` });
 };
 
-test("pictures", async () => {
+test("the lobby", async () => {
+  const [a, b, c, d] = [await enter(0), await enter(1), await enter(1), await enter(2)];
+  await named(a, "Ada Lovelace");
+  await named(b, "Alan Turing");
+  await named(c, "Vera Menchik");
+  await named(d, "Sonja Graf");
+  await pair(c, d, "3+2 Blitz");
+  const [white, black] = await pair(a, b, "10+0 Rapid");
+  const watchers = [await enter(0, new URL(a.page.url()).pathname), await enter(2, new URL(a.page.url()).pathname)];
+  await playAll(white, black, IMMORTAL.split(" "));
+  const visitor = await enter(2);
+  await visitor.seesText(/Menchik|Graf/);
+  await visitor.page.getByTestId("featured").waitFor();
+  await picture(visitor, "lobby");
+  for (const person of [a, b, c, d, visitor, ...watchers]) await person.page.context().close();
+}, 180_000);
+
+test("a game", async () => {
   const morphy = await enter(0);
-  await picture(morphy, "lobby");
-  await morphy.press(/^Your name/);
-  await morphy.page.getByRole("textbox").fill("Paul Morphy");
-  await morphy.press("Save");
+  await named(morphy, "Paul Morphy");
   await morphy.press("Play a friend by link");
   await morphy.page.getByLabel("Time").selectOption({ label: "15+10 · Rapid" });
   await morphy.page.getByText("White", { exact: true }).click();
-  await picture(morphy, "play-a-friend");
   await morphy.press("Make the link");
   const link = await morphy.page.getByLabel("Link to the game").inputValue();
   const path = new URL(link).pathname;
-  await picture(morphy, "invitation");
   const duke = await enter(1, path, PHONE);
   await duke.page.getByLabel("Play as").fill("Duke Karl");
   await duke.press("Join the game");
@@ -68,7 +90,7 @@ test("pictures", async () => {
   await watcher.page.keyboard.press("Enter");
   await watcher.seesText("Both rooks, and the queen next?");
   await morphy.page.locator('rect[data-square="h1"]').click();
-  await picture(morphy, "board");
+  await picture(morphy, "game");
   await morphy.page.keyboard.press("Escape");
   await duke.page.evaluate(() => scrollTo(0, 0));
   await picture(duke, "phone");
@@ -77,6 +99,5 @@ test("pictures", async () => {
   await morphy.page.locator('rect[data-square="h1"]').click();
   await playAll(morphy, duke, moves.slice(26), [watcher]);
   await morphy.seesOutcome(/White wins by checkmate/);
-  await picture(morphy, "result");
   for (const person of [morphy, duke, watcher, ...others]) await person.page.context().close();
 }, 180_000);

@@ -30,10 +30,8 @@ export class Person {
     page.setDefaultTimeout(SEEN_MS);
     const person = new Person(page);
     page.on("console", (message) => {
-      // Chromium itself reports a WebSocket that cannot be opened, and a gateway without a list of live games; those are
-      // no fault of the page's.
-      const known = /WebSocket connection to/.test(message.text()) || message.location().url.endsWith("/api/live");
-      if (message.type() === "error" && !known) person.complaints.push(message.text());
+      // Chromium itself reports a WebSocket that cannot be opened; that is no fault of the page's.
+      if (message.type() === "error" && !/WebSocket connection to/.test(message.text())) person.complaints.push(message.text());
     });
     page.on("pageerror", (error) => person.complaints.push(String(error)));
     page.on("request", (request) => person.hosts.add(new URL(request.url()).host));

@@ -63,6 +63,8 @@ export class Board {
   private readonly onBlur = (): void => this.focus(false);
   private readonly onVisible = (): void => this.settle();
   private readonly onDown = (event: Event): void => {
+    // The board keeps the browser from moving the focus; whoever wrote in the chat goes back to playing, arrow keys too.
+    if (document.activeElement instanceof HTMLInputElement) document.activeElement.blur();
     const square = (event.target as Element).getAttribute?.("data-square");
     if (this.picture?.premove && !this.selected && square && !this.isOwn(square)) this.hands.cancel();
   };

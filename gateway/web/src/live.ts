@@ -1,18 +1,9 @@
-// The list of running games, the most watched first, as `GET /api/live` tells it. A gateway without it answers 404, and
-// is not asked again.
+// The list of running games, the most watched first, as `GET /api/live` tells it.
 
-import type { Player, TimeControl } from "./protocol/messages.ts";
+import type { LiveGame, LiveGames } from "./protocol/messages.ts";
 
 /** How often the list is asked for while somebody looks at it. */
 const PERIOD_MS = 5_000;
-
-export interface LiveGame {
-  gameId: string;
-  viewers: number;
-  whitePlayer: Player;
-  blackPlayer: Player;
-  timeControl: TimeControl | null;
-}
 
 /** Calls `show` with each new list until the returned function is called. */
 export function followLive(show: (games: LiveGame[]) => void): () => void {
@@ -22,9 +13,8 @@ export function followLive(show: (games: LiveGame[]) => void): () => void {
     if (!document.hidden) {
       try {
         const response = await fetch("/api/live");
-        if (response.status === 404) return;
-        const body = (await response.json()) as { games?: LiveGame[] };
-        if (!stopped && response.ok && Array.isArray(body.games)) show(body.games);
+        // An older gateway has no list, and one whose backplane is away has none now.
+        if (response.ok && !stopped) show(((await response.json()) as LiveGames).games);
       } catch {
         // The gateway is away; the connection says so already.
       }

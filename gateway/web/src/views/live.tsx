@@ -1,10 +1,10 @@
-// Games that run now: the most watched one on a small board, live, and a list of the others.
+// Games that run now: the most watched one on a small board, live, and a list of the others. Nothing at all until the gateway has told its list.
 
 import { useEffect, useState } from "preact/hooks";
 import type { App } from "../app.ts";
 import { type Game, lastMove, latestFen } from "../game.ts";
-import { followLive, type LiveGame } from "../live.ts";
-import type { Color } from "../protocol/messages.ts";
+import { followLive } from "../live.ts";
+import type { Color, LiveGame } from "../protocol/messages.ts";
 import { timeControlText } from "../text.ts";
 import { Clock } from "./clock.tsx";
 import { Icon } from "./icons.tsx";

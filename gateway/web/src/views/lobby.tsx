@@ -18,6 +18,9 @@ const PRESETS: (TimeControl | null)[] = [
 const same = (a: TimeControl | null | undefined, b: TimeControl | null): boolean =>
   a === b || (!!a && !!b && a.initialMs === b.initialMs && a.incrementMs === b.incrementMs);
 
+/** Seconds of waiting after which other ways are named. */
+const ALONE_AFTER_S = 8;
+
 export function Lobby({ app }: { app: App }) {
   const { seek, activeGames, status } = app.state;
   const [dialog, setDialog] = useState<"friend" | "custom" | null>(null);
@@ -89,6 +92,9 @@ function Seeking({ app, seek }: { app: App; seek: TimeControl | null }) {
       <span role="status">Looking for an opponent: {timeControlText(seek)}</span>
       <span class="muted" aria-hidden="true">{seconds} s</span>
       <button type="button" class="button" onClick={() => app.cancelSeek()}>Cancel</button>
+      {seconds >= ALONE_AFTER_S && (
+        <p class="muted small">Nobody else is looking for this yet. You can ask a friend by link, or play yourself from a private window.</p>
+      )}
     </div>
   );
 }

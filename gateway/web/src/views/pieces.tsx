@@ -7,7 +7,7 @@ type PieceLetter = "k" | "q" | "r" | "b" | "n" | "p";
 
 export function Piece({ color, piece }: { color: Color; piece: PieceLetter }) {
   return (
-    <svg class="piece" viewBox="0 0 40 40" aria-hidden="true">
+    <svg class={`piece ${color}`} viewBox="0 0 40 40" aria-hidden="true">
       <use href={`#${color === "white" ? "w" : "b"}${piece}`} />
     </svg>
   );
