@@ -21,7 +21,7 @@ use std::{
 };
 
 /// Bytes queued for one connection. A room's longest snapshot (10,000 events) has some 500 KB and fits by itself; beyond
-/// that, 256 KiB are a thousand events, many seconds of the busiest game.
+/// that, 256 KiB are some 800 events, many seconds of the busiest game.
 pub const OUTBOX_LEN_MAX: usize = 256 * 1024;
 
 /// What rooms and the lobby hold of a connection.

@@ -1,8 +1,8 @@
 //! Rooms on this node: each a task that owns the game's fold, its feed and its local members. Nothing here matters to the
 //! cluster: a room can be dropped at any moment and opened again, on any node, from its log.
 //!
-//! [`submit`](self::submit) is the write half: decide, append, on a conflict catch up and decide again. [`follow`](self::follow)
-//! is the read half: apply what the feed brings and hand it to the fan-out. [`task`](self::task) is the loop between them.
+//! [`submit`] is the write half: decide, append, on a conflict catch up and decide again. [`follow`]
+//! is the read half: apply what the feed brings and hand it to the fan-out. [`task`] is the loop between them.
 
 mod chat;
 mod follow;
