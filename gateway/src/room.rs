@@ -33,6 +33,10 @@ use tokio::sync::mpsc;
 /// second: a full inbox means that the backplane is away, and more waiting would not help.
 const INBOX_LEN_MAX: usize = 4_096;
 
+/// A room that closes between look-up and send is opened anew, so often at most: in a process that ends, tasks end as soon
+/// as they are spawned.
+const OPENINGS_MAX: usize = 3;
+
 /// What a connection asks of a room.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
@@ -134,10 +138,6 @@ impl Rooms {
 
     /// Tells a room something that must arrive, waiting for a place in its inbox if need be.
     pub fn tell(&self, node: &Arc<Node>, game: GameId, input: RoomInput) {
-        let leaves = matches!(input, RoomInput::Gone(_) | RoomInput::Drained(_));
-        if leaves && !self.open.contains_key(&game) {
-            return;
-        }
         if let Err(input) = self.try_tell(node, &game, input)
             && let Some(sender) = self.open.get(&game).map(|sender| sender.clone())
         {
@@ -162,9 +162,12 @@ impl Rooms {
         game: &GameId,
         mut input: RoomInput,
     ) -> Result<(), RoomInput> {
-        loop {
+        // A connection that goes is no reason to open a room.
+        let opens = !matches!(input, RoomInput::Gone(_) | RoomInput::Drained(_));
+        for _ in 0..OPENINGS_MAX {
             let sender = match self.open.entry(game.clone()) {
                 Entry::Occupied(entry) => entry.get().clone(),
+                Entry::Vacant(_) if !opens => return Ok(()),
                 Entry::Vacant(entry) => {
                     let (sender, inbox) = mpsc::channel(INBOX_LEN_MAX);
                     entry.insert(sender.clone());
@@ -183,6 +186,7 @@ impl Rooms {
                 }
             }
         }
+        Err(input)
     }
 
     /// A room's task ends.
