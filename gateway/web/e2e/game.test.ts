@@ -141,6 +141,38 @@ describe("on three gateways", () => {
     for (const person of [white, black]) await person.leave();
   });
 
+  test("an offer is declined, the opponent goes away and comes back, the wheel steps, a game is aborted", async () => {
+    const [white, black] = await twoAtTheBoard();
+    await playAll(white, black, ["e2e4", "e7e5", "g1f3"]);
+    await black.press("Takeback");
+    await white.seesText(/asks to take a move back/);
+    await white.press("Decline");
+    await black.seesText(/declined the takeback/);
+
+    const url = black.page.url();
+    await black.page.goto("about:blank");
+    await white.seesText(/^away · claim in \d+ s$/);
+    await black.visit(url);
+    await expect.poll(() => white.page.getByText(/^away/).count(), { timeout: 15_000 }).toBe(0);
+    expect(await black.seat()).toBe("black");
+    await black.moves("b8", "c6");
+    await white.sees("c6", "bn");
+
+    await white.page.mouse.move(...Object.values(await white.middle("e4")) as [number, number]);
+    await white.page.mouse.wheel(0, -100);
+    await white.sees("b8", "bn");
+    await white.press("Back to live");
+    await white.sees("b8", null);
+    for (const person of [white, black]) await person.leave();
+
+    const [first, second] = await twoAtTheBoard();
+    await first.pressTwice("Abort", "Abort?");
+    for (const person of [first, second]) {
+      await person.seesOutcome(/Game aborted/);
+      await person.leave();
+    }
+  });
+
   test("a flag falls, and the clock says so", async () => {
     const a = await (await Person.enter(browser)).visit(at(0).url);
     const b = await (await Person.enter(browser)).visit(at(1).url);
