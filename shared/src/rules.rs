@@ -19,7 +19,7 @@ pub use castling::Castling;
 pub use color::Color;
 pub use key::PositionKey;
 pub use mv::Move;
-pub use position::{IllegalMove, LegalMoves, Position, Status};
+pub use position::{FULLMOVES_MAX, HALFMOVES_MAX, IllegalMove, LegalMoves, Position, Status};
 pub use role::{Piece, Role};
 pub use setup::{InvalidPosition, Setup};
 pub use square::Square;

@@ -2,7 +2,7 @@
 
 use super::ClockReading;
 use crate::notation::San;
-use crate::rules::{Move, Position, PositionKey};
+use crate::rules::{FULLMOVES_MAX, Move, Position, PositionKey};
 use crate::{Seq, Timestamp};
 
 /// A move that stands.
@@ -74,10 +74,12 @@ impl Line {
         };
         let black_first = usize::from(self.start.turn() == crate::Color::Black);
         let moves = u16::try_from((plies + black_first) / 2).unwrap_or(u16::MAX);
-        let setup = played.key.setup(
-            played.halfmoves,
-            self.start.fullmoves().saturating_add(moves),
-        );
+        let fullmoves = self
+            .start
+            .fullmoves()
+            .saturating_add(moves)
+            .min(FULLMOVES_MAX);
+        let setup = played.key.setup(played.halfmoves, fullmoves);
         Position::from_setup(&setup).expect("a position that was played is sound")
     }
 

@@ -4,16 +4,12 @@
 //! positions equal for repetition have equal text (their counters apart). It is accepted after every jump of a pawn,
 //! as the FEN standard writes it, if a pawn can just have jumped over it.
 
-use crate::rules::{Castling, Color, InvalidPosition, Piece, Position, Setup, Square};
+use crate::rules::{
+    Castling, Color, FULLMOVES_MAX, HALFMOVES_MAX, InvalidPosition, Piece, Position, Setup, Square,
+};
 
 /// The longest text read. A legal FEN has at most 92 bytes; the limit keeps error paths cheap.
 pub const FEN_LEN_MAX: usize = 128;
-
-/// More half moves without capture or pawn move than any rule lets happen, with room for studies.
-const HALFMOVES_MAX: u16 = 999;
-
-/// No game comes near: a log holds 10,000 events.
-const FULLMOVES_MAX: u16 = 9_999;
 
 /// Why a text is no FEN of a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,12 @@
 use super::{Castling, Color, Move, Piece, PositionKey, Role, Square};
 use std::fmt;
 
+/// More half moves without capture or pawn move than any rule lets happen, with room for studies.
+pub const HALFMOVES_MAX: u16 = 999;
+
+/// No game comes near: a log holds 10,000 events.
+pub const FULLMOVES_MAX: u16 = 9_999;
+
 /// A position that can stand in a game. Made by [`Position::initial`], [`Position::from_setup`] and
 /// [`Position::play`] only, so it is always sound.
 #[derive(Clone, Copy)]
@@ -123,14 +129,13 @@ impl Position {
     pub(crate) fn play_legal(&self, mv: Move) -> Self {
         let resets =
             self.role(Role::Pawn) & mv.from.bit() != 0 || self.occupied() & mv.to.bit() != 0;
+        // The counters stop where FEN ends.
         let halfmoves = if resets {
             0
         } else {
-            self.halfmoves.saturating_add(1)
+            HALFMOVES_MAX.min(self.halfmoves + 1)
         };
-        let fullmoves = self
-            .fullmoves
-            .saturating_add(u16::from(self.turn() == Color::Black));
+        let fullmoves = FULLMOVES_MAX.min(self.fullmoves + u16::from(self.turn() == Color::Black));
         Self::from_board(
             self.board.make_move_new(mv.to_chess()),
             halfmoves,

@@ -4,7 +4,7 @@
 //! memory-unsafe on some of them: it writes moves into 18 slots without counting, so a side must never have more than
 //! 16 pieces (each takes one slot, en passant at most two more).
 
-use super::{Castling, Color, Piece, Position, Role, Square};
+use super::{Castling, Color, FULLMOVES_MAX, HALFMOVES_MAX, Piece, Position, Role, Square};
 
 /// Everything FEN says, unchecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,9 @@ pub enum InvalidPosition {
     /// Two pieces give check along one line, from both sides of the king or one through the other: no move does that.
     #[error("no move can have given this check")]
     ImpossibleCheck,
+    /// Half moves over 999, or full moves not from 1 to 9999.
+    #[error("the move counters are out of range")]
+    Counters,
     /// No pawn can just have jumped over the en passant square.
     #[error("the en passant square does not fit the board")]
     EnPassant,
@@ -188,6 +191,9 @@ impl Position {
     /// The first reason why the board cannot stand in a game.
     pub fn from_setup(setup: &Setup) -> Result<Self, InvalidPosition> {
         setup.check_material()?;
+        if setup.halfmoves > HALFMOVES_MAX || !(1..=FULLMOVES_MAX).contains(&setup.fullmoves) {
+            return Err(InvalidPosition::Counters);
+        }
         setup.check_castling()?;
         if let Some(target) = setup.en_passant {
             setup
