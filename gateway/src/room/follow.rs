@@ -170,6 +170,7 @@ impl Task {
         };
         let text = ServerMessage::Resumed(resumed).encode(ask.id.as_ref());
         self.members.send(conn.id, &Frame::text(&text));
+        self.tell_newcomer(conn.id, false);
     }
 
     /// Makes a connection a member. False if it is gone.
@@ -214,6 +215,7 @@ impl Task {
             let text = ServerMessage::GameJoined(snapshot).encode(None);
             self.members.send(conn.id, &Frame::text(&text));
         }
+        self.tell_newcomer(conn.id, true);
         self.send_history(conn.id);
     }
 
@@ -225,7 +227,7 @@ impl Task {
         if live.seat(&conn.user).is_some() {
             return self.seat(conn, ask.id.as_ref(), false);
         }
-        conn.notice(Notice::Left(self.game.clone()));
+        self.stays_out(&conn);
         let full = error(
             ErrorCode::GameFull,
             "both seats are taken; you may watch",
@@ -256,6 +258,7 @@ impl Task {
                 self.members.send(conn, frame);
             }
         }
+        self.tell_newcomer(conn, true);
         self.send_history(conn);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::task::{State, Task};
 use crate::{
-    fanout::{Audience, Members},
+    fanout::{Audience, Members, Role},
     websocket::Frame,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -180,37 +180,64 @@ impl Task {
 
     /// Who is here changed, on some node.
     pub(super) fn attendance(&mut self, attendance: Attendance) {
-        let now = presence_of(&attendance);
+        let told = Color::ALL.map(|color| self.presence_change(color));
+        self.attending.presence = presence_of(&attendance);
         self.attending.known = attendance;
-        let before = std::mem::replace(&mut self.attending.presence, now);
-        for (color, was, is) in [
-            (Color::White, before.white, now.white),
-            (Color::Black, before.black, now.black),
-        ] {
-            if was != is {
-                self.tell_presence(color, is);
+        for (color, told) in Color::ALL.into_iter().zip(told) {
+            let change = self.presence_change(color);
+            if change != told {
+                self.members
+                    .broadcast(&framed(ServerMessage::Presence(change)), Audience::All);
             }
         }
         self.tell_viewers();
         self.list();
     }
 
-    fn tell_presence(&mut self, color: Color, online: bool) {
-        let State::Live(live) = &self.state else {
-            return;
+    /// What members are told of that player; and from when on his absence may be claimed, in a game that runs.
+    fn presence_change(&self, color: Color) -> PresenceChange {
+        let presence = self.attending.presence;
+        let online = match color {
+            Color::White => presence.white,
+            Color::Black => presence.black,
         };
-        let absent_since = self
-            .attending
-            .absent_since(color)
-            .filter(|_| !online && live.game.over().is_none());
-        let change = PresenceChange {
+        let runs = matches!(&self.state, State::Live(live) if live.game.over().is_none());
+        let absent_since = self.attending.absent_since(color);
+        PresenceChange {
             game_id: self.game.clone(),
             color,
             online,
-            claimable_at: absent_since.map(|since| since.plus_ms(CLAIM_AFTER_MS)),
-        };
-        let frame = Frame::text(&ServerMessage::Presence(change).encode(None));
-        self.members.broadcast(&frame, Audience::All);
+            claimable_at: absent_since
+                .filter(|_| !online && runs)
+                .map(|since| since.plus_ms(CLAIM_AFTER_MS)),
+        }
+    }
+
+    /// Tells a new member what the others were told before. A snapshot says who is here, but not what may be claimed.
+    pub(super) fn tell_newcomer(&mut self, conn: u64, has_snapshot: bool) {
+        let own = self.members.role(conn).and_then(Role::color);
+        for color in Color::ALL {
+            let mut change = self.presence_change(color);
+            if own == Some(color) {
+                change.online = true;
+                change.claimable_at = None;
+            }
+            if !has_snapshot || change.claimable_at.is_some() {
+                self.members
+                    .send(conn, &framed(ServerMessage::Presence(change)));
+            }
+        }
+        if self.attending.viewers_told > 0 {
+            let viewers = self.viewers_message(self.attending.viewers_told);
+            self.members.send(conn, &framed(viewers));
+        }
+    }
+
+    fn viewers_message(&self, count: u64) -> ServerMessage {
+        ServerMessage::Viewers(Viewers {
+            game_id: self.game.clone(),
+            count,
+        })
     }
 
     /// Tells how many watch, if that changed and was not told just now.
@@ -226,13 +253,13 @@ impl Task {
         }
         self.attending.viewers_told = count;
         self.attending.viewers_told_at = Some(now);
-        let viewers = ServerMessage::Viewers(Viewers {
-            game_id: self.game.clone(),
-            count,
-        });
         self.members
-            .broadcast(&Frame::text(&viewers.encode(None)), Audience::All);
+            .broadcast(&framed(self.viewers_message(count)), Audience::All);
     }
+}
+
+fn framed(message: ServerMessage) -> Frame {
+    Frame::text(&message.encode(None))
 }
 
 #[cfg(test)]
