@@ -136,7 +136,7 @@ impl Task {
                 pending.reply(&invitation.message(&self.game));
             }
             AskKind::TakeSeat if ask.user.id == invitation.by.id => {
-                conn.notice(Notice::Left(self.game.clone()));
+                self.stays_out(&conn);
                 let message = "you made this invitation; somebody else takes the other seat";
                 pending.reply(&error(
                     ErrorCode::Forbidden,
@@ -248,7 +248,7 @@ impl Task {
             }
             Ok(Made::TooMany) => {
                 if let Work::Ask(conn, _) = &pending.work {
-                    conn.notice(Notice::Left(self.game.clone()));
+                    self.stays_out(conn);
                 }
                 let message = format!(
                     "a user may have {} running games; finish one first",

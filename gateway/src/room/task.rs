@@ -296,7 +296,7 @@ impl Task {
         let Work::Ask(conn, ask) = &pending.work else {
             return;
         };
-        conn.notice(Notice::Left(self.game.clone()));
+        self.stays_out(conn);
         let game_id = self.game.clone();
         let message = match ask.kind {
             AskKind::Join { .. } | AskKind::TakeSeat => {
@@ -310,6 +310,18 @@ impl Task {
             ),
         };
         pending.reply(&message);
+    }
+
+    /// A request to come in was refused. The connection's session forgets the room, unless it is in already: then the room
+    /// must still be told when it goes.
+    pub fn stays_out(&self, conn: &Conn) {
+        let awaits = self
+            .awaiting
+            .iter()
+            .any(|(waiting, _)| waiting.id == conn.id);
+        if !awaits && self.members.role(conn.id).is_none() {
+            conn.notice(Notice::Left(self.game.clone()));
+        }
     }
 
     /// The backplane cannot be reached: the outcome is unknown.
@@ -378,8 +390,10 @@ impl Task {
             .empty_since
             .map(|since| since + LINGER)
             .filter(|at| *at > now);
+        // Nothing is done about a deadline while something else waits for the backplane, which may be away for long.
+        let deadline = self.deadline_at(now).filter(|_| self.job.is_none());
         [
-            self.deadline_at(now),
+            deadline,
             self.attending.wake_at(&self.members),
             lapse,
             linger,
