@@ -4,6 +4,7 @@
 
 mod feed;
 mod nodes;
+mod redis;
 mod suite;
 
 use nodes::Nodes;
@@ -32,6 +33,7 @@ macro_rules! one_by_one {
     };
 }
 
+use redis::all_at_once;
 use suite::checks;
 
 // In one process time is virtual: leases lapse at once and to the millisecond.
@@ -86,4 +88,13 @@ async fn faulty_at_peace() -> Nodes {
     let inner = Arc::new(Embedded::in_memory());
     let node = |number| Arc::new(Faulty::new(inner.clone(), Plan::calm(0), number)) as _;
     Nodes::of_virtual_time([0, 1, 2].map(node))
+}
+
+contract!(redis_single, tokio::test, crate::redis::single);
+
+mod redis_at {
+    use super::*;
+    checks!(all_at_once, replica);
+    checks!(all_at_once, cluster);
+    checks!(all_at_once, sentinel);
 }

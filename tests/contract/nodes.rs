@@ -178,6 +178,16 @@ impl Ear {
         }
     }
 
+    /// The next message of another topic than this.
+    pub async fn message_but(&mut self, topic: &str) -> Message {
+        loop {
+            let message = self.message().await;
+            if message.topic != topic {
+                return message;
+            }
+        }
+    }
+
     /// The next attendance, whatever comes before.
     pub async fn attendance(&mut self) -> Attendance {
         loop {

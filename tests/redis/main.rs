@@ -2,5 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
+mod faults;
+mod logging;
 mod nodes;
+mod readiness;
+mod sentinel;
 mod single;
+mod traffic;

@@ -6,7 +6,7 @@ use pubsub::{
 };
 use std::time::Duration;
 use tests::servers::RedisServer;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,4 +52,13 @@ pub async fn next(subscription: &mut Subscription) -> Signal {
         .await
         .expect("waited in vain for a signal")
         .expect("the subscription ended")
+}
+
+/// Waits for a fact.
+pub async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !fact().await {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }

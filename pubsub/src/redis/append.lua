@@ -4,7 +4,7 @@
 --
 -- KEYS[1]  the log, a list: first the epoch, then the events, so that event n is element n + 1
 -- KEYS[2]  the partition's deadlines, a sorted set of rooms
--- KEYS[3]  the partition's queue, a stream
+-- KEYS[3]  the partition's queue, a stream; only where there is one
 -- ARGV[1]  the epoch these events continue; '' creates the log
 -- ARGV[2]  the epoch to create it with
 -- ARGV[3]  the number the first event will have
@@ -12,9 +12,11 @@
 -- ARGV[5]  the deadline, ms; '' for none
 -- ARGV[6]  the room
 -- ARGV[7]  its channel
--- ARGV[8]  '1' to enqueue
--- ARGV[9]  the head of the message; the events follow it
--- ARGV[10] and on: the events
+-- ARGV[8]  the head of the message; the events follow it
+-- ARGV[9] and on: the events
+--
+-- While a slot of a cluster moves, a script runs only where all its keys are. So all are named, and the deadlines, which all
+-- rooms of the partition share, are kept in being by a member that is no room.
 --
 -- Answers {'gone', end}, {'other', epoch}, {'already', epoch}, {'conflict', epoch, events from ARGV[3] on}, {'time', now}.
 local call = redis.call
@@ -28,8 +30,8 @@ else
   if expected >= length then return {'gone', length - 1} end
   if expected < length - 1 then
     local there = call('LRANGE', KEYS[1], expected + 1, -1)
-    for i = 10, #ARGV do
-      if there[i - 9] ~= ARGV[i] then return {'conflict', epoch, there} end
+    for i = 9, #ARGV do
+      if there[i - 8] ~= ARGV[i] then return {'conflict', epoch, there} end
     end
     return {'already', epoch}
   end
@@ -38,9 +40,12 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if now + ARGV[4] < 0 then return {'time', now} end
 
-if length == 0 then call('RPUSH', KEYS[1], ARGV[2]) end
+if length == 0 then
+  call('RPUSH', KEYS[1], ARGV[2])
+  call('ZADD', KEYS[2], '+inf', '')
+end
 -- Lua's stack has room for some thousand values at a time.
-for i = 10, #ARGV, 1000 do
+for i = 9, #ARGV, 1000 do
   call('RPUSH', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 if ARGV[5] ~= '' then
@@ -48,7 +53,7 @@ if ARGV[5] ~= '' then
 else
   call('ZREM', KEYS[2], ARGV[6])
 end
-local message = ARGV[9] .. table.concat(ARGV, '', 10)
-if ARGV[8] == '1' then call('XADD', KEYS[3], '*', 'room', ARGV[6], 'log', message) end
+local message = ARGV[8] .. table.concat(ARGV, '', 9)
+if KEYS[3] then call('XADD', KEYS[3], '*', 'room', ARGV[6], 'log', message) end
 call('SPUBLISH', ARGV[7], message)
 return 1

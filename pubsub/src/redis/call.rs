@@ -116,7 +116,7 @@ impl Topology {
                     why = in_words(&failure, &shard.link.address);
                     match remedy(&failure, &shard.link.address) {
                         Remedy::Follow(slot, address) => {
-                            self.moved(slot, &address);
+                            self.moved(slot, &address, &shard.link.address);
                             // At once, unless two servers send us to and fro.
                             if pause == PAUSE_MIN {
                                 pause *= 2;
@@ -202,11 +202,11 @@ fn remedy(failure: &Failure, asked: &Address) -> Remedy {
     };
     use ServerErrorKind as Kind;
     match error.kind() {
-        ErrorKind::Server(Kind::Moved) => match redirection(failure, asked) {
+        ErrorKind::Server(Kind::Moved) => match redirection(error, asked) {
             Some((slot, address)) => Remedy::Follow(slot, address),
             None => Remedy::Wait,
         },
-        ErrorKind::Server(Kind::Ask) => match redirection(failure, asked) {
+        ErrorKind::Server(Kind::Ask) => match redirection(error, asked) {
             Some((_, address)) => Remedy::AskThere(address),
             None => Remedy::Wait,
         },

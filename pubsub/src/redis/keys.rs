@@ -75,7 +75,7 @@ impl Keys {
         self.name(self.of_room(room), "log", room.as_str())
     }
 
-    /// Sorted set: rooms by deadline.
+    /// Sorted set: rooms by deadline, and a member that is no room.
     pub fn deadlines(&self, partition: Partition) -> String {
         self.name(partition, "deadlines", "")
     }

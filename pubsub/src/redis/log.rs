@@ -24,11 +24,10 @@ impl Shared {
         let epoch = append.epoch.as_ref().unwrap_or(&created);
         let head = message::events_head(epoch.as_str(), append.expected, &append.events);
         let channel = self.keys.channel(room);
-        let keys = [
-            self.keys.log(room),
-            self.keys.deadlines(partition),
-            self.keys.queue(partition),
-        ];
+        let mut keys = vec![self.keys.log(room), self.keys.deadlines(partition)];
+        if self.queue {
+            keys.push(self.keys.queue(partition));
+        }
         let mut command = script::APPEND.on(keys.iter().map(String::as_str));
         command
             .arg(append.epoch.as_ref().map_or("", Epoch::as_str))
@@ -38,7 +37,6 @@ impl Shared {
             .arg(append.deadline.map(|at| at.to_string()).unwrap_or_default())
             .arg(room.as_str())
             .arg(&channel)
-            .arg(if self.queue { "1" } else { "" })
             .arg(head);
         for event in &append.events {
             command.arg(event.as_ref());

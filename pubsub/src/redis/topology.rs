@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -28,6 +28,9 @@ mod sentinel;
 
 /// Time between two looks at the arrangement of the servers when nothing seems wrong.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The same while Sentinels say that a failover is under way.
+const LOOK_EVERY_UNSETTLED: Duration = Duration::from_millis(100);
 
 /// Least time between two looks, however much trouble is reported.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -94,6 +97,8 @@ pub(super) struct Topology {
     trouble: Notify,
     /// Counts signs of trouble: whom to ask next.
     turn: AtomicUsize,
+    /// Who said last that something has moved: it knows, and others may not yet.
+    informer: Mutex<Option<Address>>,
     offset_us: AtomicI64,
     skewed: std::sync::atomic::AtomicBool,
     pub closed: CancellationToken,
@@ -121,6 +126,7 @@ impl Topology {
             stir: Notify::new(),
             trouble: Notify::new(),
             turn: AtomicUsize::new(0),
+            informer: Mutex::default(),
             offset_us: AtomicI64::new(0),
             skewed: std::sync::atomic::AtomicBool::new(false),
             closed,
@@ -132,10 +138,11 @@ impl Topology {
     /// Looks again and again until closed.
     pub async fn run(self: Arc<Topology>) {
         let mut failing: Option<StartError> = None;
+        let mut pause = LOOK_EVERY;
         loop {
             tokio::select! {
                 () = self.closed.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.trouble.notified() => {}
             }
             let next = Instant::now() + LOOK_PAUSE;
@@ -144,11 +151,15 @@ impl Topology {
                 looked = self.look() => looked,
             };
             // Said when it begins and when it ends, not every second.
+            pause = match looked {
+                Ok(true) => LOOK_EVERY_UNSETTLED,
+                _ => LOOK_EVERY,
+            };
             match looked {
-                Ok(()) if failing.take().is_some() => {
+                Ok(_) if failing.take().is_some() => {
                     tracing::info!("the arrangement of the redis servers is known again");
                 }
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) => {
                     self.turn.fetch_add(1, Ordering::Relaxed);
                     if failing.as_ref() != Some(&error) {
@@ -172,7 +183,7 @@ impl Topology {
     }
 
     /// A server says that a slot is elsewhere: believed at once, for all partitions in that slot.
-    pub fn moved(self: &Arc<Topology>, slot: u16, to: &Address) {
+    pub fn moved(self: &Arc<Topology>, slot: u16, to: &Address, informer: &Address) {
         let mut found = self.map().found();
         let mut moving = Vec::new();
         for shard in &mut found {
@@ -194,7 +205,12 @@ impl Topology {
             }
             self.adopt(found);
         }
-        self.report_trouble();
+        *self.informer() = Some(informer.clone());
+        self.trouble.notify_one();
+    }
+
+    fn informer(&self) -> MutexGuard<'_, Option<Address>> {
+        self.informer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A link to a server that need not be in the map (yet).
@@ -212,7 +228,9 @@ impl Topology {
         Link::open(address.clone(), self.dialer.clone(), watch, &self.closed)
     }
 
-    async fn look(self: &Arc<Topology>) -> Result<(), StartError> {
+    /// Asks, and adopts what is said. True if that may change in a moment.
+    async fn look(self: &Arc<Topology>) -> Result<bool, StartError> {
+        let mut unsettled = false;
         let found = match &self.source {
             Source::Single(primary) => vec![Found {
                 primary: primary.clone(),
@@ -220,20 +238,31 @@ impl Topology {
                 partitions: self.partitions.clone(),
             }],
             Source::Sentinel(sentinels) => {
-                let (primary, replicas) = sentinels.ask().await?;
+                let answer = sentinels.ask().await?;
+                unsettled = answer.unsettled;
                 vec![Found {
-                    primary,
-                    replicas,
+                    primary: answer.primary,
+                    replicas: answer.replicas,
                     partitions: self.partitions.clone(),
                 }]
             }
             Source::Cluster(cluster) => {
-                let turn = self.turn.load(Ordering::Relaxed);
-                cluster.ask(&self.map.load_full(), turn).await?
+                let map = self.map.load_full();
+                let informer = self.informer().clone();
+                let known = map
+                    .shards
+                    .iter()
+                    .position(|shard| Some(&shard.link.address) == informer.as_ref());
+                let turn = known.unwrap_or_else(|| self.turn.load(Ordering::Relaxed));
+                let found = cluster.ask(&map, turn).await;
+                if known.is_some() && found.is_err() {
+                    *self.informer() = None;
+                }
+                found?
             }
         };
         self.adopt(found);
-        Ok(())
+        Ok(unsettled)
     }
 
     /// Makes the map from what was found, keeping the links that are still needed.
@@ -268,7 +297,16 @@ impl Topology {
             }
             shards.push(shard);
         }
-        tracing::info!(primaries = ?shards.iter().map(|s| s.link.address.to_string()).collect::<Vec<_>>(), "redis servers");
+        let addresses = |shards: &[Arc<Shard>]| -> Vec<String> {
+            let addresses = shards.iter().map(|shard| shard.link.address.to_string());
+            addresses.collect()
+        };
+        let (before, primaries) = (addresses(&old.shards), addresses(&shards));
+        if before != primaries {
+            tracing::info!(?primaries, "redis servers");
+        } else {
+            tracing::debug!(?primaries, "redis servers: slots or replicas have moved");
+        }
         self.map.store(Arc::new(Map { shards, owners }));
         self.version.send_modify(|version| *version += 1);
         self.stir.notify_waiters();

@@ -72,7 +72,8 @@ pub async fn messages_come_to_those_who_listen(nodes: Nodes) {
     nodes.a.publish(&room, message("one", "1")).await.unwrap();
     nodes.a.publish(&room, message("two", "2")).await.unwrap();
     for ear in &mut ears {
-        assert_eq!(ear.message().await, message("one", "1"));
+        // Late is allowed: the early one may have been on its way to a replica.
+        assert_eq!(ear.message_but("early").await, message("one", "1"));
         assert_eq!(ear.message().await, message("two", "2"));
     }
     nodes.a.publish(&other, message("mark", "")).await.unwrap();
@@ -112,7 +113,9 @@ pub async fn a_subscription_ends_and_begins_again(nodes: Nodes) {
         node.publish(&room, message("during", format!("{time}")))
             .await
             .unwrap();
-        assert_eq!(ear.message().await, message("during", format!("{time}")));
+        // What was published just before may be on its way still.
+        let heard = ear.message_but("between").await;
+        assert_eq!(heard, message("during", format!("{time}")));
         drop(ear);
         node.publish(&room, message("between", "")).await.unwrap();
     }

@@ -484,8 +484,14 @@ async fn seek_until_paired(
             continue;
         }
         // Waits, answers offers, and looks from time to time whether one was missed.
-        while node.renew_seeks(&pool, &ids).await.unwrap().is_empty() {
-            let Ok(told) = tokio::time::timeout(SEEK_TTL / 4, ear.message()).await else {
+        loop {
+            let waits = node.renew_seeks(&pool, &ids).await.unwrap().is_empty();
+            // Who does not wait any more has an offer, which may still be on its way.
+            let patience = if waits { SEEK_TTL / 4 } else { OFFER_TTL / 3 };
+            let Ok(told) = tokio::time::timeout(patience, ear.message()).await else {
+                if !waits {
+                    break;
+                }
                 if node.cancel_seek(&pool, &seeker.id).await.unwrap() {
                     return None;
                 }

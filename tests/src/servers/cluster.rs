@@ -122,7 +122,15 @@ impl RedisCluster {
 
     /// Which server owns a slot, as the first that answers says.
     pub async fn owner(&self, slot: u16) -> usize {
-        for server in &self.servers {
+        let owner = self.owner_but(slot, usize::MAX).await;
+        owner.unwrap_or_else(|| panic!("nobody owns slot {slot}"))
+    }
+
+    async fn owner_but(&self, slot: u16, dead: usize) -> Option<usize> {
+        for (index, server) in self.servers.iter().enumerate() {
+            if index == dead {
+                continue;
+            }
             let Ok(Value::Array(ranges)) = server.try_ask(cmd("CLUSTER").arg("SLOTS")).await else {
                 continue;
             };
@@ -142,11 +150,41 @@ impl RedisCluster {
                 let pair = Value::Array(owner[..2].to_vec());
                 if let Ok((_, port)) = ::redis::from_redis_value::<Node>(pair) {
                     let found = self.servers.iter().position(|server| server.port() == port);
-                    return found.expect("a port of ours");
+                    return found;
                 }
             }
         }
-        panic!("nobody owns slot {slot}");
+        None
+    }
+
+    /// Slots with keys in them, at one server.
+    pub async fn slots_with_keys(&self, server: usize) -> Vec<u16> {
+        let mut cursor = 0u64;
+        let mut slots = Vec::new();
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg("*:log:*")
+                .arg("COUNT")
+                .arg(1000);
+            let (next, keys): (u64, Vec<String>) = self.servers[server].ask(&scan).await;
+            for key in keys {
+                slots.push(self.slot(&key).await);
+            }
+            cursor = next;
+            if cursor == 0 {
+                return slots;
+            }
+        }
+    }
+
+    /// Waits until each replica has all its primary has; nobody must write meanwhile.
+    pub async fn wait_replicas_have_all(&self) {
+        let replicas = &self.servers[usize::from(PRIMARIES)..];
+        for (primary, replica) in self.servers.iter().zip(replicas) {
+            primary.wait_copied_by(&[replica]).await;
+        }
     }
 
     /// The slot of a key.
@@ -160,16 +198,7 @@ impl RedisCluster {
     pub async fn wait_promoted(&self, dead: usize, slot: u16) -> usize {
         let mut owner = dead;
         until("the replica is promoted", async || {
-            for (index, server) in self.servers.iter().enumerate() {
-                if index == dead {
-                    continue;
-                }
-                let role = server.info("replication", "role").await;
-                let mut get = cmd("GET");
-                get.arg("{probe}");
-                let _ = (&role, &get);
-            }
-            owner = self.owner(slot).await;
+            owner = self.owner_but(slot, dead).await.unwrap_or(dead);
             owner != dead
         })
         .await;

@@ -96,6 +96,21 @@ impl RedisServer {
         .await;
     }
 
+    /// Waits until these replicas have all this primary has.
+    pub async fn wait_copied_by(&self, replicas: &[&RedisServer]) {
+        let offset =
+            async |server: &RedisServer| server.info("replication", "master_repl_offset").await;
+        until("the replicas have everything", async || {
+            let own = offset(self).await;
+            let mut same = own.is_some();
+            for replica in replicas {
+                same &= offset(replica).await == own;
+            }
+            same
+        })
+        .await;
+    }
+
     /// What it wrote into its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("redis.log")).unwrap_or_default()

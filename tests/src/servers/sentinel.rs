@@ -74,6 +74,15 @@ impl RedisSentinels {
         most.map_or(0, |(index, _)| index)
     }
 
+    /// Waits until the replicas have all the primary has; nobody must write meanwhile.
+    pub async fn wait_replicas_have_all(&self) {
+        let primary = self.primary().await;
+        let others = self.servers.iter().enumerate();
+        let others = others.filter(|(index, _)| *index != primary);
+        let replicas: Vec<_> = others.map(|(_, server)| server).collect();
+        self.servers[primary].wait_copied_by(&replicas).await;
+    }
+
     /// Waits until another than `before` is the primary, and writable; answers which.
     pub async fn wait_failed_over(&self, before: usize) -> usize {
         until("another is primary", async || {

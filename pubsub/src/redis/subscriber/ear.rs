@@ -6,13 +6,13 @@ use super::{
         link::{Link, jittered},
         message::{self, Heard},
         server::{Address, Dialer},
-        topology::Shard,
+        topology::{Shard, cluster::redirection},
     },
     Owner, Subscriber,
     probe::{PATIENCE, PROBE_EVERY, Probe},
 };
 use bytes::Bytes;
-use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use redis::{PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
 use std::{
     collections::HashSet,
     sync::{
@@ -440,8 +440,7 @@ impl Ear {
             };
             for (channel, answer) in sent.iter().zip(answers) {
                 if let Value::ServerError(error) = answer {
-                    tracing::warn!(channel, %error, "a subscription was refused");
-                    owner.topology.report_trouble();
+                    self.refused(owner, channel, &RedisError::from(error));
                 }
             }
             let state = self.state();
@@ -451,6 +450,18 @@ impl Ear {
                 }
                 None => false,
             });
+        }
+    }
+
+    /// A server does not take a subscription. It will be asked for again, here or elsewhere.
+    fn refused(&self, owner: &Subscriber, channel: &str, error: &RedisError) {
+        let asked = self.primary();
+        match redirection(error, asked) {
+            Some((slot, to)) if to != *asked => owner.topology.moved(slot, &to, asked),
+            _ => {
+                tracing::warn!(channel, %error, "a subscription was refused");
+                owner.topology.report_trouble();
+            }
         }
     }
 

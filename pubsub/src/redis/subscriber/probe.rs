@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time between two probes.
-pub(super) const PROBE_EVERY: Duration = Duration::from_secs(1);
+pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a probe that the primary took may stay unheard before the connection counts as deaf. With the time between two
 /// probes and a new connection, a deaf node hears again within 5 s.

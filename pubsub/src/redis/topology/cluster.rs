@@ -3,11 +3,10 @@
 use super::{super::start, Found, Map};
 use crate::redis::{
     keys::{Keys, Partition},
-    link::Failure,
     options::{Plan, StartError},
     server::{Address, Dialer},
 };
-use redis::Value;
+use redis::{RedisError, Value};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -118,10 +117,7 @@ fn address(value: Value, asked: &Address) -> Option<Address> {
 }
 
 /// The slot and address of a MOVED or ASK answer, which came from `asked`.
-pub(in crate::redis) fn redirection(failure: &Failure, asked: &Address) -> Option<(u16, Address)> {
-    let Failure::Redis(error) = failure else {
-        return None;
-    };
+pub(in crate::redis) fn redirection(error: &RedisError, asked: &Address) -> Option<(u16, Address)> {
     let (target, slot) = error.redirect_node()?;
     let (host, port) = target.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');

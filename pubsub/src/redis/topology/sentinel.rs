@@ -26,10 +26,16 @@ struct Peer {
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
-struct Answer {
+/// What the Sentinels say.
+#[derive(Debug)]
+pub(super) struct Answer {
     config_epoch: u64,
-    primary: Address,
-    replicas: Vec<Address>,
+    pub primary: Address,
+    /// Only if they are wanted.
+    pub replicas: Vec<Address>,
+    /// A failover is under way: what was said may be wrong in a moment, and the old primary goes on taking writes that nobody
+    /// will ever see, for some seconds.
+    pub unsettled: bool,
 }
 
 impl Sentinels {
@@ -48,8 +54,8 @@ impl Sentinels {
         }
     }
 
-    /// The primary, and its replicas if they are wanted.
-    pub async fn ask(&self) -> Result<(Address, Vec<Address>), StartError> {
+    /// The answer of the Sentinel that knows the latest failover.
+    pub async fn ask(&self) -> Result<Answer, StartError> {
         let mut asked = JoinSet::new();
         for peer in &self.peers {
             let (peer, want_replicas) = (peer.clone(), self.want_replicas);
@@ -64,10 +70,12 @@ impl Sentinels {
             });
         }
         let mut best: Option<Answer> = None;
+        let mut unsettled = false;
         let mut refused = None;
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok(Ok(answer)) => {
+                    unsettled |= answer.unsettled;
                     if best
                         .as_ref()
                         .is_none_or(|b| b.config_epoch < answer.config_epoch)
@@ -93,7 +101,10 @@ impl Sentinels {
                 }
             }));
         };
-        Ok((answer.primary, answer.replicas))
+        Ok(Answer {
+            unsettled,
+            ..answer
+        })
     }
 }
 
@@ -105,7 +116,12 @@ impl Peer {
             why: why.to_owned(),
         };
         let fields = fields(master).ok_or_else(|| unknown("an answer of another kind"))?;
-        let primary = address(&fields).ok_or_else(|| unknown("no address"))?;
+        // During a failover this names the new primary as soon as it has been promoted, and MASTER the old one to the end.
+        let primary = self.query("GET-MASTER-ADDR-BY-NAME").await?;
+        let primary = redis::from_redis_value::<(String, u16)>(primary);
+        let (host, port) = primary.map_err(|_| unknown("no address"))?;
+        let flags = fields.get("flags").map_or("", String::as_str);
+        let unsettled = flags.contains("failover_in_progress") || flags.contains("down");
         let config_epoch = fields.get("config-epoch").and_then(|n| n.parse().ok());
         let replicas = if want_replicas {
             let listed = match self.query("REPLICAS").await? {
@@ -123,8 +139,9 @@ impl Peer {
         };
         Ok(Answer {
             config_epoch: config_epoch.unwrap_or(0),
-            primary,
+            primary: Address { host, port },
             replicas,
+            unsettled,
         })
     }
 

@@ -1,0 +1,169 @@
+//! What may happen to one server, and to the way there: nothing acknowledged is lost, and every node hears all of it.
+
+use crate::{nodes::*, readiness::Readiness, traffic::Traffic};
+use pubsub::{Backplane, Redis, RedisOptions};
+use std::{sync::Arc, time::Duration};
+use tests::servers::{Data, RedisServer, Tunnel};
+use tokio::time::{Instant, sleep};
+
+async fn two_nodes(server: &RedisServer) -> [Arc<Redis>; 2] {
+    [node(server, "a").await, node(server, "b").await].map(Arc::new)
+}
+
+async fn ready(node: &Redis) {
+    until("the node is ready", async || node.health().is_ready()).await;
+}
+
+#[tokio::test]
+async fn killed_and_started_again() {
+    let server = RedisServer::start().await;
+    let nodes = two_nodes(&server).await;
+    let traffic = Traffic::begin(&nodes, 8).await;
+    ready(&nodes[0]).await;
+    let readiness = Readiness::of(nodes[0].clone());
+    for outage_ms in [0, 7000] {
+        server.kill();
+        sleep(Duration::from_millis(outage_ms)).await;
+        server.restart(Data::Kept).await;
+        traffic.wait_flowing().await;
+    }
+    assert!(readiness.was_unreachable());
+    readiness.assert_always();
+    traffic.finish().await;
+}
+
+#[tokio::test]
+async fn stopped_for_some_seconds() {
+    let server = RedisServer::start().await;
+    let nodes = two_nodes(&server).await;
+    let traffic = Traffic::begin(&nodes, 8).await;
+    ready(&nodes[0]).await;
+    let readiness = Readiness::of(nodes[0].clone());
+    for pause_ms in [1000, 6500] {
+        server.pause();
+        sleep(Duration::from_millis(pause_ms)).await;
+        server.resume();
+        traffic.wait_flowing().await;
+    }
+    assert!(readiness.was_unreachable());
+    readiness.assert_always();
+    traffic.finish().await;
+}
+
+#[tokio::test]
+async fn subscriptions_cut_by_the_server() {
+    let server = RedisServer::start().await;
+    let nodes = two_nodes(&server).await;
+    let traffic = Traffic::begin(&nodes, 8).await;
+    for _ in 0..5 {
+        assert!(server.client_kill_pubsub().await >= 1);
+        traffic.wait_flowing().await;
+    }
+    traffic.finish().await;
+}
+
+#[tokio::test]
+async fn too_much_for_the_output_buffer() {
+    let server =
+        RedisServer::start_with(&["--client-output-buffer-limit", "pubsub 64kb 0 0"]).await;
+    let nodes = two_nodes(&server).await;
+    let traffic = Traffic::begin(&nodes, 8).await;
+    let large = pubsub::Message {
+        topic: "large".to_owned(),
+        body: vec![0; 1 << 20].into(),
+    };
+    for room in &traffic.rooms()[..3] {
+        nodes[0].publish(room, large.clone()).await.unwrap();
+        traffic.wait_flowing().await;
+    }
+    let cut = server
+        .info("stats", "client_output_buffer_limit_disconnections")
+        .await;
+    assert_ne!(cut.as_deref(), Some("0"), "the server cut nobody");
+    traffic.finish().await;
+}
+
+/// A connection that is open and silent: nothing but the probe can tell.
+#[tokio::test]
+async fn a_deaf_node_notices_and_mends_itself() {
+    let server = RedisServer::start().await;
+    let tunnel = Tunnel::to(server.port()).await;
+    let mut options = RedisOptions::new(server.url(), "a");
+    options.subscribe_urls = vec![tunnel.url()];
+    let deaf = Arc::new(Redis::connect(options).await.unwrap());
+    let other = Arc::new(node(&server, "b").await);
+    let traffic = Traffic::begin(&[deaf.clone(), other.clone()], 4).await;
+    ready(&other).await;
+    let others = Readiness::of(other.clone());
+    let silenced = Instant::now();
+    tunnel.swallow();
+    traffic.wait_flowing().await;
+    let took = silenced.elapsed();
+    println!("deaf for {took:?}");
+    assert!(
+        took > Duration::from_secs(2),
+        "the tunnel swallowed nothing"
+    );
+    assert!(took < Duration::from_secs(5), "took {took:?}");
+    until("it is ready", async || deaf.health().is_ready()).await;
+    others.assert_always();
+    traffic.finish().await;
+}
+
+/// What a load balancer sees of a node that alone is deaf, as long as it cannot mend that.
+#[tokio::test]
+async fn a_deaf_node_is_not_ready() {
+    let server = RedisServer::start().await;
+    let (speak, listen) = (
+        Tunnel::to(server.port()).await,
+        Tunnel::to(server.port()).await,
+    );
+    let mut options = RedisOptions::new(speak.url(), "a");
+    options.subscribe_urls = vec![listen.url()];
+    let deaf = Arc::new(Redis::connect(options).await.unwrap());
+    let traffic = Traffic::begin(std::slice::from_ref(&deaf), 4).await;
+    ready(&deaf).await;
+    speak.refuse(true);
+    listen.swallow_all(true);
+    until("it takes itself out", async || !deaf.health().is_ready()).await;
+    let readiness = Readiness::of(deaf.clone());
+    sleep(Duration::from_secs(3)).await;
+    assert!(readiness.never_ready(), "it was ready in between");
+    assert!(
+        !readiness.was_unreachable(),
+        "commands go through all the time"
+    );
+    listen.swallow_all(false);
+    until("it is ready again", async || deaf.health().is_ready()).await;
+    traffic.wait_flowing().await;
+    traffic.finish().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_is_left_for_another() {
+    let server = RedisServer::start().await;
+    let replicas = [
+        RedisServer::start_replica_of(&server).await,
+        RedisServer::start_replica_of(&server).await,
+    ];
+    let mut options = RedisOptions::new(server.url(), "a");
+    options.subscribe_urls = replicas.iter().map(RedisServer::url).collect();
+    let node = Arc::new(Redis::connect(options).await.unwrap());
+    let traffic = Traffic::begin(&[node], 4).await;
+    let listened = async |server: &RedisServer| server.info("stats", "pubsubshard_channels").await;
+    let at = usize::from(listened(&replicas[0]).await.as_deref() == Some("0"));
+    let elsewhere = 1 - at;
+    replicas[at].kill();
+    traffic.wait_flowing().await;
+    assert_ne!(listened(&replicas[elsewhere]).await.as_deref(), Some("0"));
+    assert_eq!(
+        listened(&server).await.as_deref(),
+        Some("0"),
+        "not at the primary"
+    );
+    // With no replica left, the primary itself is better than silence; when one comes back, it is used again.
+    replicas[elsewhere].kill();
+    traffic.wait_flowing().await;
+    assert_ne!(listened(&server).await.as_deref(), Some("0"));
+    traffic.finish().await;
+}
