@@ -19,6 +19,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+use tokio::sync::oneshot;
 
 /// Bytes queued for one connection. A room's longest snapshot (10,000 events) has some 500 KB and fits by itself; beyond
 /// that, 256 KiB are some 800 events, many seconds of the busiest game.
@@ -34,6 +35,27 @@ pub struct Conn {
     /// What is to be written to it, in order.
     pub outbox: Arc<Outbox>,
     notices: Mutex<Notices>,
+    /// Ends when the lobby has answered the request before.
+    lobby_before: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// A request's place in the order of its connection's requests to the lobby, which are answered one after the other.
+#[derive(Debug)]
+pub struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped when this request is answered.
+    _mine: oneshot::Sender<()>,
+}
+
+impl Turn {
+    /// Waits for it. It ends when this is dropped.
+    pub async fn come(&mut self) {
+        if let Some(before) = &mut self.before {
+            // Nothing is ever sent: it is dropped.
+            let _ = before.await;
+            self.before = None;
+        }
+    }
 }
 
 /// Under one lock, so that a room either tells a connection in time or learns that it is gone.
@@ -70,6 +92,19 @@ impl Conn {
         true
     }
 
+    /// The next turn with the lobby.
+    pub fn lobby_turn(&self) -> Turn {
+        let (mine, ended) = oneshot::channel();
+        let mut last = self
+            .lobby_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Turn {
+            before: last.replace(ended),
+            _mine: mine,
+        }
+    }
+
     fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut self.notices().waiting)
     }
@@ -103,6 +138,7 @@ impl Connection {
             user: user.id.clone(),
             outbox,
             notices: Mutex::default(),
+            lobby_before: Mutex::default(),
         });
         let token = node.tokens.issue(&user);
         let session = Session::new(user, running, node.config.rooms_per_connection as usize);
@@ -184,8 +220,10 @@ impl Handler for Connection {
     }
 
     fn on_too_large(&mut self, _at: Instant) -> Next {
+        let limited = self.limiter.check().is_err();
+        let now = self.node.now();
         if let Some(session) = &mut self.session {
-            session.too_large(&mut self.effects);
+            session.too_large(now, limited, &mut self.effects);
         }
         self.carry_out();
         Next::Read

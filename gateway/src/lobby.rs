@@ -14,7 +14,9 @@ use crate::{
 use bytes::Bytes;
 use dashmap::DashMap;
 use futures::{FutureExt, future::BoxFuture};
-use pubsub::{Answer, Message, OFFER_TTL, Offer, Put, Room, Seeker, Signal, Sought, topic};
+use pubsub::{
+    Answer, CALL_TIMEOUT, Message, OFFER_TTL, Offer, Put, Room, Seeker, Signal, Sought, topic,
+};
 use serde::{Deserialize, Serialize};
 use shared::{
     GameId, Timestamp,
@@ -86,12 +88,18 @@ impl Lobby {
     /// A connection asks something; the answer comes when it comes.
     pub fn ask(&self, node: &Arc<Node>, conn: Arc<Conn>, ask: LobbyAsk) {
         let node = node.clone();
+        let mut turn = conn.lobby_turn();
         node.tasks.clone().spawn(async move {
             let id = ask.id.clone();
-            if node.lobby.answer(&node, &conn, ask).await.is_err() {
+            let in_time = tokio::time::timeout(CALL_TIMEOUT, turn.come())
+                .await
+                .is_ok();
+            if !in_time || node.lobby.answer(&node, &conn, ask).await.is_err() {
                 let message = "the servers cannot be reached just now; ask again";
                 conn.say(&error(ErrorCode::Unavailable, message, None), id.as_ref());
             }
+            // Also one that was not waited for in time keeps its place before those after it.
+            turn.come().await;
         });
     }
 
@@ -102,7 +110,7 @@ impl Lobby {
             // If this fails the seek lapses: nobody renews it.
             node.tasks
                 .clone()
-                .spawn(async move { drop(node.backplane.cancel_seek(&seek.pool, &seek.id).await) });
+                .spawn(async move { drop(withdraw(&node, seek).await) });
         }
     }
 
@@ -117,7 +125,7 @@ impl Lobby {
             LobbyKind::Seek(time_control) => self.seek(node, conn, id, user, time_control).await,
             LobbyKind::CancelSeek => {
                 if let Some((_, seek)) = self.seeks.remove(&conn.id) {
-                    node.backplane.cancel_seek(&seek.pool, &seek.id).await?;
+                    withdraw(node, seek).await?;
                 }
                 conn.say(&crate::session::ack(None), id.as_ref());
                 Ok(())
@@ -222,10 +230,9 @@ impl Lobby {
                 conn.say(&waiting, id.as_ref());
                 return Ok(());
             }
-            self.seeks.remove(&conn.id);
-            node.backplane
-                .cancel_seek(&earlier.pool, &earlier.id)
-                .await?;
+            if let Some((_, earlier)) = self.seeks.remove(&conn.id) {
+                withdraw(node, earlier).await?;
+            }
         }
         let seek = Seek {
             id: node.random.base62(16),
@@ -480,6 +487,19 @@ impl Lobby {
         }
         Ok(())
     }
+}
+
+/// Takes a seek back that is off the list: out of the pool, or what it offered meanwhile. If that was accepted already, there
+/// is a game.
+async fn withdraw(node: &Arc<Node>, seek: Seek) -> Answer<()> {
+    let Some(offer) = &seek.offer else {
+        node.backplane.cancel_seek(&seek.pool, &seek.id).await?;
+        return Ok(());
+    };
+    if let Some(pairing) = node.backplane.settle_offer(&seek.pool, offer).await? {
+        make_game(node, &pairing, seek.conn);
+    }
+    Ok(())
 }
 
 /// Makes the game of a pairing, and seats this connection in it.

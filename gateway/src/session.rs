@@ -17,8 +17,12 @@ use shared::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Messages over the limit that are refused before the connection is closed with 1008: five seconds at the full rate.
+/// Messages over the limit that are refused before the connection is closed with 1008.
 const STRIKES_MAX: u32 = 100;
+
+/// Refusals are forgotten when none was due for this long, in milliseconds. (Not with each message that is within the limit:
+/// in the worst of floods there are some.)
+const STRIKES_FORGOTTEN_MS: i64 = 5_000;
 
 /// What a connection is told about itself by rooms and the lobby.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +90,7 @@ pub struct Session {
     /// The user's running games, as far as this connection knows.
     running: BTreeSet<GameId>,
     strikes: u32,
+    struck_at: Timestamp,
 }
 
 impl Session {
@@ -98,6 +103,7 @@ impl Session {
             rooms: BTreeMap::new(),
             running,
             strikes: 0,
+            struck_at: Timestamp(0),
         }
     }
 
@@ -130,9 +136,8 @@ impl Session {
     ) {
         let request = match Request::decode(text) {
             _ if limited => {
-                self.strikes += 1;
-                if self.strikes > STRIKES_MAX {
-                    return effects.push(Effect::Close(CloseCode::Policy, "too many messages"));
+                if self.strike(arrived, effects) {
+                    return;
                 }
                 let id = Request::decode(text).map_or_else(|error| error.id, |request| request.id);
                 return effects.push(refuse(
@@ -144,14 +149,30 @@ impl Session {
             Ok(request) => request,
             Err(error) => return effects.push(refuse(error.id, error.code, error.message)),
         };
-        self.strikes = 0;
         self.request(request, arrived, effects);
     }
 
-    /// A message too long to be decoded was skipped.
-    pub fn too_large(&mut self, effects: &mut Vec<Effect>) {
+    /// A message too long to be decoded was skipped; `limited` if it came over the rate.
+    pub fn too_large(&mut self, arrived: Timestamp, limited: bool, effects: &mut Vec<Effect>) {
+        if limited && self.strike(arrived, effects) {
+            return;
+        }
         let message = format!("a message has at most {} bytes", protocol::MESSAGE_LEN_MAX);
         effects.push(refuse(None, ErrorCode::TooLarge, message));
+    }
+
+    /// Counts a message over the rate. True if it was one too many, and the connection closes.
+    fn strike(&mut self, arrived: Timestamp, effects: &mut Vec<Effect>) -> bool {
+        if arrived.since(self.struck_at) > STRIKES_FORGOTTEN_MS {
+            self.strikes = 0;
+        }
+        self.struck_at = arrived;
+        self.strikes += 1;
+        let is_out = self.strikes > STRIKES_MAX;
+        if is_out {
+            effects.push(Effect::Close(CloseCode::Policy, "too many messages"));
+        }
+        is_out
     }
 
     /// A room or the lobby says something about this connection.

@@ -17,6 +17,8 @@ scenarios![
     a_cancelled_seek_is_never_paired,
     a_seeker_who_went_is_never_paired,
     a_seeker_whose_node_was_killed_is_never_paired,
+    requests_of_one_connection_are_answered_in_order,
+    a_seek_taken_back_in_the_middle_of_a_pairing,
     many_seekers_are_all_paired_and_nobody_twice,
     both_paired_on_one_node_when_the_other_dies,
 ];
@@ -225,5 +227,58 @@ async fn both_paired_on_one_node_when_the_other_dies(over: Over) {
     let game = bob.game.clone();
     alice.watches(&game).await;
     play_a_move(&mut bob, &color, &mut alice).await;
+    scene.ends().await;
+}
+
+async fn requests_of_one_connection_are_answered_in_order(over: Over) {
+    let scene = Scene::start(over, 2).await;
+    let mut alice = scene.player("Alice", 0).await;
+    for _ in 0..5 {
+        // Nobody waits for an answer; what was said last counts.
+        let mut last = 0;
+        for kind in ["init_game", "cancel_seek", "init_game", "cancel_seek"] {
+            let payload = json!({"timeControl": {"initialMs": 180_000, "incrementMs": 2_000}});
+            last = alice.sends(kind, payload).await;
+        }
+        assert_eq!(alice.answer_to(last).await["type"], "ack");
+        let mut bob = scene.player("Bob", 1).await;
+        bob.seeks(BLITZ).await;
+        let mut carol = scene.player("Carol", 1).await;
+        carol.seeks(BLITZ).await;
+        bob.starts().await;
+        carol.starts().await;
+        assert_eq!(bob.game, carol.game);
+        alice.pings().await;
+        alice.has_not_heard("init_game");
+    }
+    scene.ends().await;
+}
+
+/// Either the seek is taken back and nothing starts, or the game had started and both have it: never half a game.
+async fn a_seek_taken_back_in_the_middle_of_a_pairing(over: Over) {
+    let scene = Scene::start(over, 2).await;
+    for _ in 0..20 {
+        let mut bob = scene.player("Bob", 1).await;
+        bob.seeks(BLITZ).await;
+        let mut alice = scene.player("Alice", 0).await;
+        let seek = json!({"timeControl": {"initialMs": 180_000, "incrementMs": 2_000}});
+        alice.sends("init_game", seek).await;
+        let cancel = alice.sends("cancel_seek", json!({})).await;
+        assert_eq!(alice.answer_to(cancel).await["type"], "ack");
+        let mut carol = scene.player("Carol", 0).await;
+        carol.seeks(BLITZ).await;
+        bob.starts().await;
+        if alice
+            .has_heard(|message| message["type"] == "init_game")
+            .is_none()
+        {
+            carol.starts().await;
+            assert_eq!(bob.game, carol.game);
+            alice.reconnects_to(scene.door(1)).await;
+            assert_eq!(alice.welcome["activeGames"], json!([]));
+        } else {
+            carol.asks("cancel_seek", json!({})).await;
+        }
+    }
     scene.ends().await;
 }

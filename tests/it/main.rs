@@ -1,8 +1,10 @@
 //! Scenarios: real players on real gateways, over the embedded backplane and over a real Redis.
 #![allow(clippy::unwrap_used)]
 
+mod hostile;
 mod identity;
 mod invitations;
+mod limits;
 mod lobby;
 mod moves;
 mod offers;

@@ -155,6 +155,36 @@ impl Player {
         .await
     }
 
+    /// The id of the last request.
+    pub fn last_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Waits for the answer with that id, and for something besides. False if the connection is closed first.
+    pub async fn is_answered_besides(&mut self, id: u64) -> bool {
+        let (mut answered, mut besides) = (false, false);
+        let inbox = self.wire.inbox.clone();
+        while !(answered && besides) {
+            let next = inbox.until(|| match inbox.take(|_| true) {
+                Some(message) => Some(Some(message)),
+                None => inbox.closed().map(|_| None),
+            });
+            let next = next.await;
+            let next = next.unwrap_or_else(|| {
+                panic!("{}: no answer: {answered} {besides}", self.name);
+            });
+            let Some(message) = next else {
+                return false;
+            };
+            if message["id"] == id {
+                answered = true;
+            } else {
+                besides = true;
+            }
+        }
+        true
+    }
+
     /// Sends a text, whatever it is.
     pub async fn says(&mut self, text: &str) -> bool {
         self.wire.send(Message::text(text)).await

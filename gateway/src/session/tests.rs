@@ -60,17 +60,32 @@ fn over_the_rate_a_session_refuses_and_at_last_closes() {
 }
 
 #[test]
-fn a_pause_forgives() {
+fn a_pause_forgives_and_a_message_in_between_does_not() {
     let mut session = session(32);
-    for _ in 0..3 {
+    let mut at = Timestamp(1_000);
+    let flood = |session: &mut Session, at| {
+        let mut effects = Vec::new();
         for _ in 0..STRIKES_MAX {
-            session.text("{}", Timestamp(1), true, &mut Vec::new());
+            session.text("{}", at, true, &mut effects);
         }
-        assert!(matches!(
-            hear(&mut session, r#"{"type":"ping"}"#)[..],
-            [Effect::Say(..)]
-        ));
+        effects
+    };
+    for _ in 0..3 {
+        let effects = flood(&mut session, at);
+        assert!(
+            effects
+                .iter()
+                .all(|effect| matches!(effect, Effect::Say(..)))
+        );
+        at = at.plus_ms(STRIKES_FORGOTTEN_MS + 1);
     }
+    session.too_large(at, true, &mut Vec::new());
+    session.text(r#"{"type":"ping"}"#, at, false, &mut Vec::new());
+    let effects = flood(&mut session, at);
+    assert!(matches!(
+        effects.last(),
+        Some(Effect::Close(CloseCode::Policy, _))
+    ));
 }
 
 #[test]
@@ -140,6 +155,6 @@ fn guests_choose_their_names_and_others_do_not() {
 #[test]
 fn too_large_names_the_limit() {
     let mut effects = Vec::new();
-    session(1).too_large(&mut effects);
+    session(1).too_large(Timestamp(1), false, &mut effects);
     assert!(said(&effects).contains(&MESSAGE_LEN_MAX.to_string()));
 }

@@ -376,12 +376,17 @@ impl Request {
         }
         let value: &RawValue = serde_json::from_str(text)
             .map_err(|error| refuse(ErrorCode::BadJson, format!("not JSON: {error}")))?;
-        let envelope: Envelope<'_> = serde_json::from_str(value.get()).map_err(|error| {
+        let shape = |why: &dyn std::fmt::Display| {
             refuse(
                 ErrorCode::BadMessage,
-                format!("a message is {{\"type\": text, \"payload\": object, \"id\"?}}: {error}"),
+                format!("a message is {{\"type\": text, \"payload\": object, \"id\"?}}: {why}"),
             )
-        })?;
+        };
+        if !is_object(value) {
+            return Err(shape(&"not an object"));
+        }
+        let envelope: Envelope<'_> =
+            serde_json::from_str(value.get()).map_err(|error| shape(&error))?;
         let id =
             request_id(envelope.id).map_err(|message| refuse(ErrorCode::BadMessage, message))?;
         let fail = |(code, message)| DecodeError {
@@ -391,11 +396,22 @@ impl Request {
         };
         let kind: Cow<'_, str> = serde_json::from_str(envelope.kind.get())
             .map_err(|_| fail((ErrorCode::BadMessage, "`type` is text".into())))?;
-        let payload = envelope.payload.map_or("{}", RawValue::get);
-        let payload = if payload == "null" { "{}" } else { payload };
+        let payload = match envelope.payload {
+            Some(payload) if is_object(payload) => payload.get(),
+            Some(payload) if payload.get() != "null" => {
+                let message = format!("payload of {kind:.40?} is not an object");
+                return Err(fail((ErrorCode::BadMessage, message)));
+            }
+            _ => "{}",
+        };
         let message = message(&kind, payload).map_err(fail)?;
         Ok(Request { id, message })
     }
+}
+
+/// The fields of a struct may also be given as an array, by serde's reading; not here.
+fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
 }
 
 fn request_id(raw: Option<&RawValue>) -> Result<Option<RequestId>, String> {
