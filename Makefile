@@ -72,7 +72,7 @@ bench: ## Criterion benches: fold, decide, append
 	cargo bench --workspace
 
 .PHONY: lint
-lint: $(WEB)/node_modules/.stamp ## rustfmt, clippy with warnings denied, tsc, oxlint
+lint: $(WEB)/node_modules/.stamp ## rustfmt, clippy with warnings denied, tsc, eslint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
