@@ -112,6 +112,19 @@ describe("on three gateways", () => {
     for (const person of [white, black]) await person.leave();
   });
 
+  test("a draw by repetition is claimed by whose turn it is", async () => {
+    const [white, black] = await twoAtTheBoard();
+    const back = ["g1f3", "g8f6", "f3g1", "f6g8"];
+    await playAll(white, black, [...back, ...back]);
+    await white.page.getByRole("button", { name: "Claim draw: threefold repetition" }).waitFor();
+    expect(await black.page.getByRole("button", { name: /^Claim draw/ }).count()).toBe(0);
+    await white.press(/^Claim draw/);
+    for (const person of [white, black]) {
+      await person.seesOutcome(/^1\/2-1\/2\s*Draw by threefold repetition$/);
+      await person.leave();
+    }
+  });
+
   test("draw, rematch with colours changed, takeback, resignation, chat", async () => {
     const [white, black] = await twoAtTheBoard();
     await playAll(white, black, ["e2e4", "e7e5"]);

@@ -5,6 +5,8 @@ import type { ClockReading, Color } from "./protocol/messages.ts";
 
 /** Samples kept: the quickest of the last few round trips says most about the distance. */
 const SAMPLES_MAX = 8;
+/** What two good clocks may drift apart while the samples are kept, a few minutes. */
+const DRIFT_MS = 50;
 /** Below this, tenths are shown. */
 export const TENTHS_BELOW_MS = 10_000;
 /** Plies 1 and 2 cost no time. */
@@ -20,7 +22,11 @@ export class ServerClock {
   /** A message carried `serverTime` and took a round trip from `sentAt` to `receivedAt`, both ours. */
   sample(serverTime: number, sentAt: number, receivedAt: number): void {
     const rtt = Math.max(0, receivedAt - sentAt);
-    this.samples.push({ offset: serverTime + rtt / 2 - receivedAt, rtt });
+    const offset = serverTime + rtt / 2 - receivedAt;
+    // The true distance is within half a round trip of each estimate. If two cannot both be right, a clock was set or the
+    // machine slept, and the old ones are worth nothing.
+    this.samples = this.samples.filter((old) => Math.abs(old.offset - offset) <= (old.rtt + rtt) / 2 + DRIFT_MS);
+    this.samples.push({ offset, rtt });
     if (this.samples.length > SAMPLES_MAX) this.samples.shift();
   }
 

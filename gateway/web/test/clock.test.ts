@@ -53,4 +53,11 @@ describe("the server's clock", () => {
     expect(clock.offset).toBe(250);
     expect(clock.at(50_000)).toBe(50_250);
   });
+  test("is measured anew when this machine's clock stood still in its sleep", () => {
+    const clock = new ServerClock();
+    clock.sample(10_010, 10_000, 10_020);
+    expect(clock.offset).toBe(0);
+    clock.sample(80_050, 20_000, 20_100);
+    expect(clock.offset).toBe(60_000);
+  });
 });

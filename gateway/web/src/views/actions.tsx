@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { App } from "../app.ts";
-import { type Game, isPlaying } from "../game.ts";
+import { type Game, isOurTurn, isPlaying } from "../game.ts";
 import { claimable, other } from "../rules.ts";
 import { Rematch } from "./game.tsx";
 import { Icon } from "./icons.tsx";
@@ -22,7 +22,7 @@ export function Actions({ app, game }: { app: App; game: Game }) {
     );
   }
   if (!isPlaying(game)) return null;
-  const claim = claimable(game.positions);
+  const claim = isOurTurn(game) ? claimable(game.positions) : null;
   const young = game.moves.length < ABORT_BEFORE_PLY;
   const ownMoves = game.color === "white" ? game.moves.length > 0 : game.moves.length > 1;
   return (

@@ -74,7 +74,6 @@ export function BoardView({ app, game, orientation }: { app: App; game: Game; or
         aria-label="Chess board. Arrow keys go from square to square, Enter picks a piece up and puts it down."
         aria-describedby="position"
         data-testid="board"
-        data-fen={fen}
       />
       <p class="sr-only" id="position">{describePosition(fen)}</p>
       {look.promotion && <PromotionChoice app={app} game={game} to={look.promotion.to} orientation={orientation} />}

@@ -2,6 +2,7 @@
 
 import { useEffect, useReducer, useState } from "preact/hooks";
 import type { App } from "../app.ts";
+import { isPlaying } from "../game.ts";
 import type { Theme } from "../preferences.ts";
 import { NAME_CHARS_MAX } from "../protocol/messages.ts";
 import { stoppedText, timeControlText } from "../text.ts";
@@ -23,7 +24,8 @@ export function Root({ app }: { app: App }) {
       <Header app={app} />
       {state.banner && (
         <div class="banner" role="status">
-          Connection lost. Reconnecting… Your game goes on; moves you make now are sent as soon as it is back.
+          Connection lost. Reconnecting…
+          {app.game && isPlaying(app.game) && " Your game goes on; a move you make now is sent as soon as it is back."}
           <button type="button" class="link" onClick={() => app.retryNow()}>Try now</button>
         </div>
       )}
