@@ -36,7 +36,7 @@ $(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(WEB_SOURCES)
 test: test-setup web ## All tests; installs what they need where it may
 	cd $(WEB) && npm test
 	cargo build -p gateway --bin rookery
-	cargo test --workspace --all-targets
+	cargo test --workspace
 	$(MAKE) --no-print-directory oracle
 	$(MAKE) --no-print-directory conformance
 	cd $(WEB) && npm run e2e
