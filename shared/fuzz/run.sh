@@ -21,7 +21,7 @@ fuzz() {
   cargo fuzz run --fuzz-dir shared/fuzz "$target" "$@"
 }
 
-if [ $# -eq 2 ]; then
+if [ $# -eq 2 ] && [ -f "$2" ]; then
   fuzz "$1" "$2"
   exit
 fi
@@ -30,5 +30,5 @@ for target in "$@"; do
   echo "== $target, $seconds s"
   fuzz "$target" "target/fuzz/corpus/$target" "shared/fuzz/seeds/$target" -- \
     -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=2048 -timeout=10 -print_final_stats=0 -verbosity=1 \
-    -artifact_prefix="target/fuzz/artifacts/$target/"
+    -artifact_prefix="target/fuzz/artifacts/$target/" 2>&1 | grep -vE '^#|NEW_FUNC|^INFO|^"|###'
 done

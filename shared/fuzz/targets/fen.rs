@@ -22,13 +22,25 @@ fn setup(data: &[u8]) -> Option<Setup> {
     let mut board = [None; 64];
     for (index, slot) in board.iter_mut().enumerate() {
         let half = squares[index / 2] >> (4 * (index % 2)) & 15;
-        let color = if half & 8 == 0 { Color::White } else { Color::Black };
-        *slot = Role::ALL.get(usize::from(half & 7)).map(|&role| Piece { color, role });
+        let color = if half & 8 == 0 {
+            Color::White
+        } else {
+            Color::Black
+        };
+        *slot = Role::ALL
+            .get(usize::from(half & 7))
+            .map(|&role| Piece { color, role });
     }
     let byte = |at: usize| rest.get(at).copied().unwrap_or(0);
     let mut castling = Castling::NONE;
-    for (bit, (color, king_side)) in
-        [(Color::White, true), (Color::White, false), (Color::Black, true), (Color::Black, false)].into_iter().enumerate()
+    for (bit, (color, king_side)) in [
+        (Color::White, true),
+        (Color::White, false),
+        (Color::Black, true),
+        (Color::Black, false),
+    ]
+    .into_iter()
+    .enumerate()
     {
         if byte(0) >> bit & 1 == 1 {
             castling = castling.with(color, king_side);
@@ -36,7 +48,11 @@ fn setup(data: &[u8]) -> Option<Setup> {
     }
     Some(Setup {
         board,
-        turn: if byte(0) & 16 == 0 { Color::White } else { Color::Black },
+        turn: if byte(0) & 16 == 0 {
+            Color::White
+        } else {
+            Color::Black
+        },
         castling,
         en_passant: Square::from_index(byte(1)),
         halfmoves: u16::from(byte(2)),
@@ -47,8 +63,14 @@ fn setup(data: &[u8]) -> Option<Setup> {
 fn check(position: &Position) {
     let fen = position.fen();
     assert_eq!(Position::from_fen(&fen).as_ref(), Ok(position), "{fen}");
-    assert_eq!(Position::from_setup(&position.setup()).as_ref(), Ok(position), "{fen}");
-    let setup = position.key().setup(position.halfmoves(), position.fullmoves());
+    assert_eq!(
+        Position::from_setup(&position.setup()).as_ref(),
+        Ok(position),
+        "{fen}"
+    );
+    let setup = position
+        .key()
+        .setup(position.halfmoves(), position.fullmoves());
     assert_eq!(setup, position.setup(), "{fen}");
     let _ = (position.status(), position.is_insufficient_material());
     let moves = position.legal_moves();

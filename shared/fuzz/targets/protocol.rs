@@ -12,7 +12,10 @@ fuzz_target!(|text: &str| {
         }
         Err(error) => {
             assert!(!error.message.is_empty());
-            assert!(error.message.len() < 4096, "an answer is no longer than what it answers may be");
+            assert!(
+                error.message.len() < 4096,
+                "an answer is no longer than what it answers may be"
+            );
             serde_json::to_string(&error.code).expect("codes are text");
             error.id
         }
