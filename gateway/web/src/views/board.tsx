@@ -54,7 +54,7 @@ export function BoardView({ app, game, orientation }: { app: App; game: Game; or
     const target = element.current;
     let last = 0;
     const wheel = (event: WheelEvent): void => {
-      if (event.ctrlKey || event.deltaY === 0 || !matchMedia("(min-width: 760px)").matches) return;
+      if (event.ctrlKey || event.deltaY === 0 || !matchMedia("(min-width: 760px) and (orientation: landscape)").matches) return;
       event.preventDefault();
       if (event.timeStamp - last < WHEEL_STEP_MS) return;
       last = event.timeStamp;

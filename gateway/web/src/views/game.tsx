@@ -52,7 +52,7 @@ function Playing({ app, game }: { app: App; game: Game }) {
         <PlayerBar app={app} game={game} color={other(bottom)} />
         <div class="board-frame">
           <BoardView app={app} game={game} orientation={bottom} />
-          {game.over && !app.state.look.resultSeen && <Result app={app} game={game} over={game.over} />}
+          {game.over && game.color && !app.state.look.resultSeen && <Result app={app} game={game} over={game.over} />}
         </div>
         <PlayerBar app={app} game={game} color={bottom} />
       </section>
