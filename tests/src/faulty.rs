@@ -7,6 +7,7 @@
 //!
 //! With the same seed, a paused tokio clock and a current-thread runtime, the same happens again.
 
+mod cable;
 mod calls;
 mod ears;
 mod plan;
@@ -15,6 +16,7 @@ pub use plan::{Faults, Plan, Share};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cable::Cable;
 use pubsub::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
@@ -24,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 
 /// What a node's network does to it.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub enum Link {
 #[derive(Debug)]
 struct State {
     chance: Mutex<Chance>,
-    link: watch::Sender<Link>,
+    link: Cable,
     clock_error: AtomicI64,
 }
 
@@ -75,7 +77,7 @@ impl<B: Backplane + ?Sized + 'static> Faulty<B> {
             inner,
             state: Arc::new(State {
                 chance: Mutex::new(chance),
-                link: watch::Sender::new(Link::Whole),
+                link: Cable::default(),
                 clock_error,
             }),
         }
@@ -83,11 +85,7 @@ impl<B: Backplane + ?Sized + 'static> Faulty<B> {
 
     /// From now on the node hangs on the network so.
     pub fn set_link(&self, link: Link) {
-        self.state.link.send_if_modified(|before| {
-            let is_news = *before != link;
-            *before = link;
-            is_news
-        });
+        self.state.link.set(link);
         self.state.count(|faults| match link {
             Link::Whole => {}
             Link::Deaf => faults.deafened += 1,
@@ -97,7 +95,7 @@ impl<B: Backplane + ?Sized + 'static> Faulty<B> {
 
     /// How it hangs on the network.
     pub fn link(&self) -> Link {
-        *self.state.link.borrow()
+        self.state.link.get().0
     }
 
     /// Ends all faults, so that a simulation can see whether everything settles. What is under way still arrives.
@@ -144,9 +142,7 @@ impl State {
 
     /// Waits until the node is not cut off.
     async fn connected(&self) {
-        let mut link = self.link.subscribe();
-        // The sender is `self`'s own: it does not go away meanwhile.
-        let _ = link.wait_for(|link| *link != Link::Cut).await;
+        self.link.wait_for(|link| link != Link::Cut).await;
     }
 }
 

@@ -3,17 +3,13 @@
 use super::{Link, State};
 use pubsub::{Signal, SignalSender, Subscription};
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::{oneshot, watch},
-    time::sleep,
-};
+use tokio::{sync::oneshot, time::sleep};
 
 /// Passes on what a subscription hears, as well as the network lets it, until it is dropped.
 pub fn subscribe(inner: Subscription, state: Arc<State>) -> Subscription {
     let (here, gone) = oneshot::channel::<()>();
     let (sender, subscription) = Subscription::new(here);
     let ear = Ear {
-        link: state.link.subscribe(),
         inner,
         sender,
         state,
@@ -31,7 +27,6 @@ pub fn subscribe(inner: Subscription, state: Arc<State>) -> Subscription {
 struct Ear {
     inner: Subscription,
     sender: SignalSender,
-    link: watch::Receiver<Link>,
     state: Arc<State>,
 }
 
@@ -43,24 +38,17 @@ impl Ear {
         }
         let late = self.delay();
         sleep(late).await;
-        if self
-            .link
-            .wait_for(|link| *link == Link::Whole)
-            .await
-            .is_err()
-        {
-            return;
-        }
+        let state = self.state.clone();
+        state.link.wait_for(|link| link == Link::Whole).await;
+        let (_, mut changes) = state.link.get();
         self.sender.send(Signal::Resync);
         loop {
             tokio::select! {
                 biased;
-                changed = self.link.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+                (link, now) = state.link.changed_since(changes) => {
+                    changes = now;
                     // The node notices what it may have missed once it hears again.
-                    if *self.link.borrow() == Link::Whole {
+                    if link == Link::Whole {
                         self.ring(Signal::Resync);
                     }
                 }
@@ -75,7 +63,7 @@ impl Ear {
 
     /// Loses, repeats, or passes a signal on.
     fn pass(&self, signal: Signal) {
-        let is_whole = *self.link.borrow() == Link::Whole;
+        let is_whole = self.state.link.get().0 == Link::Whole;
         let (lost, repeated, stray) = {
             let mut chance = self.state.chance();
             let plan = chance.plan;
