@@ -99,6 +99,7 @@ pub async fn run(node: Arc<Node>) {
     let mut told = false;
     loop {
         tokio::select! {
+            biased;
             () = node.leaving.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
         }

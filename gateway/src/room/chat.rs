@@ -29,6 +29,9 @@ const ROOM_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
 const PLAYERS: &str = "chat_players";
 const SPECTATORS: &str = "chat_spectators";
 
+/// Lines among which a repeat is looked for: what a room may say in three seconds, far longer than a call is tried again.
+const HEARD_LEN: usize = 15;
+
 type Lines = VecDeque<Bytes>;
 
 /// The room's last lines on this node.
@@ -36,6 +39,8 @@ pub(super) struct Chat {
     loading: Option<BoxFuture<'static, Answer<[Vec<Bytes>; 2]>>>,
     /// Players' and spectators' last lines, once they were loaded.
     lines: Option<[Lines; 2]>,
+    /// The last lines heard, to know a repeat.
+    heard: Lines,
     limiter: Limiter,
 }
 
@@ -45,6 +50,7 @@ impl Default for Chat {
         Chat {
             loading: None,
             lines: None,
+            heard: Lines::new(),
             limiter: Limiter::direct_with_clock(quota, RuntimeClock),
         }
     }
@@ -136,6 +142,14 @@ impl Task {
         let Ok(body) = std::str::from_utf8(&message.body) else {
             return;
         };
+        // A line that a lost answer had sent again, or the channel repeated, is the same to the millisecond.
+        if self.chat.heard.contains(&message.body) {
+            return;
+        }
+        self.chat.heard.push_back(message.body.clone());
+        while self.chat.heard.len() > HEARD_LEN {
+            self.chat.heard.pop_front();
+        }
         if let Some(lines) = &mut self.chat.lines {
             lines[channel].push_back(message.body.clone());
             while lines[channel].len() > HISTORY_LEN {
@@ -199,7 +213,10 @@ impl Task {
         self.chat.loading = None;
         // Without it chat goes on; the next member to come has it asked for again.
         let Ok(history) = history else { return };
-        self.chat.lines = Some(history.map(VecDeque::from));
+        self.chat.lines = Some(history.map(|mut lines| {
+            lines.dedup();
+            VecDeque::from(lines)
+        }));
         let members: Vec<u64> = self.members.iter().map(|(conn, _)| conn.id).collect();
         for conn in members {
             self.send_history(conn);

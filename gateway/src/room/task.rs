@@ -379,8 +379,7 @@ impl Task {
 
     fn wake_at(&mut self) -> Instant {
         let now = Instant::now();
-        let idle = self.members.is_empty() && self.awaiting.is_empty();
-        self.empty_since = if idle {
+        self.empty_since = if self.is_empty() {
             self.empty_since.or(Some(now))
         } else {
             None
@@ -406,13 +405,21 @@ impl Task {
         .max(now + Duration::from_millis(5))
     }
 
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.awaiting.is_empty()
+    }
+
     fn is_done(&self) -> bool {
         let busy = self.job.is_some() || !self.pending.is_empty() || self.attending.is_busy();
         let now = Instant::now();
         let deadline_near = self
             .deadline_at(now)
             .is_some_and(|at| at <= now + Duration::from_secs(1));
-        !busy && !deadline_near && self.empty_since.is_some_and(|since| since + LINGER <= now)
+        // Somebody may have come in this very turn, after a long time that the room was empty and could not close.
+        !busy
+            && self.is_empty()
+            && !deadline_near
+            && self.empty_since.is_some_and(|since| since + LINGER <= now)
     }
 }
 
