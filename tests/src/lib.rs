@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod faulty;
 pub mod http;
 pub mod player;
+pub mod replay;
 pub mod scene;
 pub mod servers;
 pub mod witness;

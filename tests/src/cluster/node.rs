@@ -94,6 +94,27 @@ impl Node {
         resident(child.id())
     }
 
+    /// Seconds of processor time that its process has used, in steps of 10 ms.
+    pub fn cpu_seconds(&self) -> f64 {
+        let Life::Process(child, _) = &self.life else {
+            panic!("{} is not a process", self.name)
+        };
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        // proc_pid_stat(5): after the name in brackets, utime and stime are the 12th and 13th, in ticks of 10 ms.
+        let fields = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
+        let ticks: f64 = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<f64>().ok())
+            .sum();
+        ticks / 100.0
+    }
+
     /// Ends it as kill -9 does.
     pub fn kill(&mut self) {
         match std::mem::replace(&mut self.life, Life::Dead) {
