@@ -9,12 +9,13 @@ pub fn path() -> PathBuf {
         if let Some(path) = std::env::var_os("ROOKERY_BIN") {
             return path.into();
         }
-        // target/<profile>/deps/<this test>
-        let test = std::env::current_exe().expect("a test is a file");
-        let profile = test
+        // target/<profile>/deps/<this test>, or target/<profile>/<this tool>
+        let this = std::env::current_exe().expect("a program is a file");
+        let profile = this
             .ancestors()
-            .nth(2)
-            .expect("a test is three levels below the target folder");
+            .skip(1)
+            .find(|folder| !folder.ends_with("deps"))
+            .expect("it is in the target folder");
         let mut build = Command::new(env!("CARGO"));
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
         build.args(["build", "--quiet", "-p", "gateway", "--bin", "rookery"]);
