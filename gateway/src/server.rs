@@ -94,6 +94,7 @@ pub async fn start(
     let router: Router = Router::new()
         .merge(session::router().with_state(door))
         .merge(games::router().with_state(node.clone()))
+        .route("/api/", axum::routing::any(error::no_such_path))
         .route("/api/{*path}", axum::routing::any(error::no_such_path))
         .merge(assets::router());
     node.tasks.spawn(listen::serve(

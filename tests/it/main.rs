@@ -1,6 +1,9 @@
 //! Scenarios: real players on real gateways, over the embedded backplane and over a real Redis.
 #![allow(clippy::unwrap_used)]
 
+mod api;
+mod chat;
+mod clocks;
 mod hostile;
 mod identity;
 mod invitations;
@@ -9,6 +12,7 @@ mod lobby;
 mod moves;
 mod offers;
 mod play;
+mod presence;
 mod repeats;
 mod rooms;
 

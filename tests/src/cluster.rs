@@ -21,7 +21,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long tests wait for a fact: far more than any fact needs, even on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What signs all nodes' tokens.
 pub const SECRET: &str = "a secret for tests that has more than 32 bytes";

@@ -8,13 +8,13 @@ use crate::{
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{FromRequestParts, Path, Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header, request::Parts};
 use pubsub::feed::{Feed, FeedItem};
 use serde::Deserialize;
 use shared::{
@@ -42,6 +42,18 @@ pub fn router() -> Router<Arc<Node>> {
         .route("/api/games/{id}/stream", get(live))
 }
 
+/// The id in a path. A text that can be no id is no game's.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Id, ApiError> {
+        let id = Path::<String>::from_request_parts(parts, state).await;
+        id.map(|Path(id)| Id(id)).map_err(|_| ApiError::not_found())
+    }
+}
+
 async fn log_of(node: &Node, id: &str) -> Result<pubsub::Log, ApiError> {
     let game = GameId::parse(id).map_err(|_| ApiError::not_found())?;
     node.backplane
@@ -58,7 +70,7 @@ async fn fold_of(node: &Node, id: &str) -> Result<Live, ApiError> {
     })
 }
 
-async fn game(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+async fn game(State(node): State<Arc<Node>>, Id(id): Id) -> Result<Response, ApiError> {
     let live = fold_of(&node, &id).await?;
     // A report of nobody changes nothing, and its answer says who is there on all nodes.
     let room = room_of(live.game.id());
@@ -84,7 +96,7 @@ async fn running(State(node): State<Arc<Node>>) -> Result<Response, ApiError> {
         .into_response())
 }
 
-async fn pgn(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+async fn pgn(State(node): State<Arc<Node>>, Id(id): Id) -> Result<Response, ApiError> {
     let live = fold_of(&node, &id).await?;
     let text = shared::notation::pgn::write(&live.game.pgn(&Tags::default()));
     let disposition =
@@ -101,10 +113,7 @@ async fn pgn(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Result<Re
     Ok((headers, text).into_response())
 }
 
-async fn events(
-    State(node): State<Arc<Node>>,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
+async fn events(State(node): State<Arc<Node>>, Id(id): Id) -> Result<Response, ApiError> {
     let log = log_of(&node, &id).await?;
     Ok(ndjson(Body::from(lines(&log.events)), &log.epoch))
 }
@@ -116,7 +125,7 @@ struct After {
 
 async fn live(
     State(node): State<Arc<Node>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     query: Result<Query<After>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(After { after }) = query.map_err(|rejection| {

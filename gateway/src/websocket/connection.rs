@@ -94,9 +94,10 @@ pub struct Connection<H> {
     writer: Writer,
     phase: Phase,
     end: End,
-    /// When the last byte came, or reading began again after a pause.
-    heard_at: Instant,
-    /// Pings sent since.
+    /// When the last byte came, reading began again after a pause, or the last ping was sent: the peer's silence is counted
+    /// from then. (Not from the last byte alone: a process that was stopped for a while gives its peers time to answer.)
+    quiet_since: Instant,
+    /// Pings sent since the last byte.
     pings: u8,
     /// The peer's side of TCP has ended.
     eof: bool,
@@ -116,7 +117,7 @@ impl<H: Handler> Connection<H> {
             writer: Writer::new(now),
             phase: Phase::Open,
             end: End::Lost,
-            heard_at: now,
+            quiet_since: now,
             pings: 0,
             eof: false,
             paused: false,
@@ -145,7 +146,7 @@ impl<H: Handler> Connection<H> {
 
     /// Takes what was read; it is unmasked in place.
     pub fn receive(&mut self, mut input: &mut [u8], now: Instant) {
-        self.heard_at = now;
+        self.quiet_since = now;
         self.pings = 0;
         while let Some(incoming) = self.reader.next(&mut input, &self.limits.rules) {
             self.react(incoming, now);
@@ -288,8 +289,7 @@ impl<H: Handler> Connection<H> {
     pub fn deadline(&self) -> Instant {
         match self.phase {
             Phase::Open => {
-                let silence = self.limits.heartbeat * (u32::from(self.pings) + 1);
-                let silent = (!self.paused).then(|| self.heard_at + silence);
+                let silent = (!self.paused).then(|| self.quiet_since + self.limits.heartbeat);
                 let stalled = self
                     .writer
                     .waits_since()
@@ -298,14 +298,14 @@ impl<H: Handler> Connection<H> {
                     (Some(silent), Some(stalled)) => silent.min(stalled),
                     (Some(at), None) | (None, Some(at)) => at,
                     // Paused with nothing to write: somebody else's turn.
-                    (None, None) => self.heard_at + FAR,
+                    (None, None) => self.quiet_since + FAR,
                 }
             }
             Phase::Closing { until, .. }
             | Phase::Awaiting { until }
             | Phase::ShutDown { until }
             | Phase::Draining { until } => until,
-            Phase::Done { .. } => self.heard_at + FAR,
+            Phase::Done { .. } => self.quiet_since + FAR,
         }
     }
 
@@ -314,13 +314,13 @@ impl<H: Handler> Connection<H> {
         match self.phase {
             Phase::Open => {
                 let stalled = |since| now >= since + self.limits.write_stall;
-                let silence = self.limits.heartbeat * (u32::from(self.pings) + 1);
                 if self.writer.waits_since().is_some_and(stalled) {
                     let frame = Frame::close(CloseCode::Slow, "messages are not taken");
                     self.say_goodbye(frame, End::Local(CloseCode::Slow), false, true, now);
-                } else if self.paused || now < self.heard_at + silence {
+                } else if self.paused || now < self.quiet_since + self.limits.heartbeat {
                 } else if self.pings < self.limits.pings_max {
                     self.pings += 1;
+                    self.quiet_since = now;
                     self.writer.control(Frame::ping(b""), now);
                 } else {
                     let frame = Frame::close(CloseCode::Idle, "pings are not answered");

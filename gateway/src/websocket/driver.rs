@@ -59,10 +59,12 @@ fn poll<H: Handler>(
     loop {
         let now = now();
         connection.collect(now);
+        // Written before time is looked at: a peer that takes its bytes is not slow because this process was stopped.
+        write(io, connection, now, cx);
         if now >= connection.deadline() {
             connection.tick(now);
+            write(io, connection, now, cx);
         }
-        write(io, connection, now, cx);
         if connection.wants_shutdown() && Pin::new(&mut *io).poll_shutdown(cx).is_ready() {
             connection.shut_down();
         }

@@ -205,6 +205,22 @@ fn silence_is_pinged_twice_and_then_closed() {
 }
 
 #[test]
+fn a_process_that_was_stopped_gives_its_peers_time_to_answer() {
+    let mut rig = Rig::new();
+    // No deadline in between was kept: nobody was running.
+    rig.now = rig.begin + Duration::from_secs(600);
+    rig.connection.tick(rig.now);
+    rig.connection.tick(rig.now);
+    assert_eq!(rig.write_all(), b"\x89\x00");
+    rig.at(630.0);
+    assert_eq!(rig.write_all(), b"\x89\x00");
+    rig.at(659.9);
+    assert!(!rig.connection.wants_write());
+    rig.at(660.0);
+    assert_eq!(code_of(&rig.write_all()), 4010);
+}
+
+#[test]
 fn any_byte_counts_as_life() {
     for sign in [frame(0x8A, b""), frame(0x81, b"x"), vec![0x81]] {
         let mut rig = Rig::new();

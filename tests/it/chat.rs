@@ -1,0 +1,152 @@
+//! Chat: two channels, a short history, limits.
+
+use crate::scenarios;
+use serde_json::{Value, json};
+use tests::{
+    cluster::{Over, until},
+    player::{Player, UNTIMED},
+    scene::Scene,
+};
+
+scenarios![
+    players_and_spectators_talk_apart_until_the_game_is_over,
+    who_comes_later_gets_what_was_said,
+    only_the_last_fifty_lines_are_kept,
+    five_lines_in_ten_seconds_and_no_more,
+    chat_is_for_those_in_the_room,
+];
+
+async fn hears_line(player: &mut Player, text: &str) -> Value {
+    let line = player.sees("chat").await;
+    assert_eq!(line["payload"]["text"], text, "{}", player.name);
+    line["payload"].clone()
+}
+
+async fn players_and_spectators_talk_apart_until_the_game_is_over(over: Over) {
+    let scene = Scene::start(over, 3).await;
+    let mut game = scene.game(UNTIMED, 0, 1).await;
+    let mut carol = scene.player("Carol", 2).await;
+    let mut dave = scene.player("Dave", 0).await;
+    carol.watches(&game.id).await;
+    dave.watches(&game.id).await;
+    game.white.chats("good luck").await;
+    for player in [&mut game.white, &mut game.black] {
+        let line = hears_line(player, "good luck").await;
+        assert_eq!(line["channel"], "players");
+        assert_eq!(line["role"], "white");
+        assert_eq!(line["user"]["name"], "White");
+    }
+    carol.chats("e4 is best <b>by test</b> 🙂").await;
+    for player in [&mut carol, &mut dave] {
+        let line = hears_line(player, "e4 is best <b>by test</b> 🙂").await;
+        assert_eq!(line["channel"], "spectators");
+        assert_eq!(line["role"], "spectator");
+    }
+    game.black.chats("have fun").await;
+    hears_line(&mut game.black, "have fun").await;
+    hears_line(&mut game.white, "have fun").await;
+    // Neither channel heard the other: all lines went through the same channel in this order.
+    for player in [&mut carol, &mut dave] {
+        player.pings().await;
+        player.has_not_heard("chat");
+    }
+    game.white.resigns().await;
+    for player in [&mut carol, &mut dave, &mut game.white, &mut game.black] {
+        player.sees_end("0-1", "resignation").await;
+    }
+    carol.chats("well played").await;
+    for player in [&mut carol, &mut dave, &mut game.white, &mut game.black] {
+        hears_line(player, "well played").await;
+    }
+    scene.ends().await;
+}
+
+fn texts(history: &Value) -> Vec<String> {
+    let lines = history["payload"]["messages"].as_array().unwrap();
+    let text = |line: &Value| line["text"].as_str().unwrap().to_owned();
+    lines.iter().map(text).collect()
+}
+
+async fn who_comes_later_gets_what_was_said(over: Over) {
+    let scene = Scene::start(over, 3).await;
+    let mut game = scene.game(UNTIMED, 0, 1).await;
+    let mut carol = scene.player("Carol", 2).await;
+    carol.watches(&game.id).await;
+    game.white.chats("one").await;
+    game.black.chats("two").await;
+    carol.chats("three").await;
+    carol.chats("four").await;
+    let mut dave = scene.player("Dave", 1).await;
+    dave.watches(&game.id).await;
+    assert_eq!(texts(&dave.sees("chat_history").await), ["three", "four"]);
+    game.white.reconnects_to(scene.door(2)).await;
+    game.white.watches(&game.id).await;
+    assert_eq!(
+        texts(&game.white.sees("chat_history").await),
+        ["one", "two"]
+    );
+    // Once it is over the players hear all of it.
+    game.white.resigns().await;
+    game.black.sees_end("0-1", "resignation").await;
+    game.black.watches(&game.id).await;
+    let all = texts(&game.black.sees("chat_history").await);
+    assert_eq!(all, ["one", "two", "three", "four"]);
+    scene.ends().await;
+}
+
+async fn only_the_last_fifty_lines_are_kept(over: Over) {
+    let scene = Scene::start(over, 2).await;
+    let game = scene.game(UNTIMED, 0, 1).await;
+    // Many people, because one says only so much.
+    let mut number = 0;
+    while number < 60 {
+        let mut viewer = scene.player(&format!("Viewer {number}"), 0).await;
+        viewer.watches(&game.id).await;
+        for _ in 0..5 {
+            let chat = json!({"gameId": game.id, "text": format!("line {number}")});
+            until("the room's rate allows it", async || {
+                viewer.asks("chat", chat.clone()).await["type"] == "ack"
+            })
+            .await;
+            number += 1;
+        }
+        viewer.hangs_up().await;
+    }
+    let mut carol = scene.player("Carol", 1).await;
+    carol.watches(&game.id).await;
+    let lines = texts(&carol.sees("chat_history").await);
+    let expected: Vec<String> = (10..60).map(|number| format!("line {number}")).collect();
+    assert_eq!(lines, expected);
+    scene.ends().await;
+}
+
+async fn five_lines_in_ten_seconds_and_no_more(over: Over) {
+    let scene = Scene::start(over, 2).await;
+    let mut game = scene.game(UNTIMED, 0, 1).await;
+    for number in 0..5 {
+        game.white.chats(&format!("{number}")).await;
+    }
+    let chat = json!({"gameId": game.id, "text": "too much"});
+    game.white.is_refused("rate_limited", "chat", chat).await;
+    // The other one may still speak, and moves are no chat.
+    game.white.plays("e4").await;
+    until("the room's rate allows it", async || {
+        let chat = json!({"gameId": game.id, "text": "mine"});
+        game.black.asks("chat", chat).await["type"] == "ack"
+    })
+    .await;
+    scene.ends().await;
+}
+
+async fn chat_is_for_those_in_the_room(over: Over) {
+    let scene = Scene::start(over, 2).await;
+    let game = scene.game(UNTIMED, 0, 1).await;
+    let mut carol = scene.player("Carol", 0).await;
+    let chat = json!({"gameId": game.id, "text": "hello"});
+    carol.is_refused("forbidden", "chat", chat.clone()).await;
+    carol.watches(&game.id).await;
+    carol.chats("hello").await;
+    carol.does("leave_room").await;
+    carol.is_refused("forbidden", "chat", chat).await;
+    scene.ends().await;
+}
