@@ -2,7 +2,7 @@
 
 use crate::data::table;
 use shared::notation::FenError;
-use shared::rules::Position;
+use shared::rules::{Color, Position};
 
 #[test]
 fn fens_are_read_strictly() {
@@ -26,4 +26,30 @@ fn a_long_text_is_refused_unread() {
         Position::from_fen(&"1".repeat(1_000_000)),
         Err(FenError::Fields)
     );
+}
+
+/// The answers are python-chess' too: the oracle compares them on random boards.
+#[test]
+fn material_to_mate_with() {
+    for (line, row) in table("material.txt") {
+        let position = Position::from_fen(&row[0]).unwrap();
+        let bare = |color, letter| {
+            if position.has_insufficient_material(color) {
+                letter
+            } else {
+                ""
+            }
+        };
+        let sides = format!("{}{}", bare(Color::White, "W"), bare(Color::Black, "B"));
+        assert_eq!(
+            if sides.is_empty() { "-" } else { &sides },
+            row[1],
+            "material.txt:{line}"
+        );
+        assert_eq!(
+            position.is_insufficient_material(),
+            sides == "WB",
+            "material.txt:{line}"
+        );
+    }
 }
