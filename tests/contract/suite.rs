@@ -71,6 +71,7 @@ macro_rules! checks {
                 seeks_of_one_user_are_never_paired
                 the_longest_waiting_comes_first
                 a_lapsed_seek_is_never_paired
+                a_lapsed_seek_behind_a_live_one_is_never_paired
                 a_renewed_seek_lives_on
                 a_cancelled_seek_is_never_paired
                 pools_are_apart

@@ -235,6 +235,11 @@ impl Sequencer {
         believed
     }
 
+    #[cfg(test)]
+    fn next(&self) -> Seq {
+        self.at.as_ref().map_or(0, |at| at.next)
+    }
+
     fn reset(&mut self, epoch: Epoch, events: Vec<Bytes>) {
         let mut tail = Tail::default();
         tail.extend(&events);

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 /// A lease that outlasts the check.
 const LONG: Duration = Duration::from_secs(60);
 /// A lease that is to run out.
-const SHORT: Duration = Duration::from_millis(1_500);
+const SHORT: Duration = Duration::from_secs(2);
 
 fn counts(attendance: &Attendance) -> Vec<u64> {
     attendance.groups.iter().map(|group| group.count).collect()
@@ -67,17 +67,14 @@ pub async fn a_node_that_died_leaves_no_ghosts(nodes: Nodes) {
     let died = nodes.b.now();
     let both = attend(&*nodes.b, &room, "node-b", &[0, 1, 3], SHORT).await;
     assert_eq!(counts(&both), [1, 1, 5]);
-    wait_until("the dead node is forgotten", || async {
-        let now = attend(&*nodes.a, &room, "node-a", &[1, 0, 2], LONG).await;
-        assert!(
-            counts(&now) == [1, 1, 5] || counts(&now) == [1, 0, 2],
-            "{now:?}"
-        );
-        counts(&now) == [1, 0, 2]
-    })
-    .await;
+    // Looks well after the lease ran out: what counts is when it did.
+    sleep(SHORT / 2).await;
+    let still = attend(&*nodes.a, &room, "node-a", &[1, 0, 2], LONG).await;
+    assert_eq!(counts(&still), [1, 1, 5]);
+    sleep(SHORT / 2 + Duration::from_millis(1_200)).await;
     let lapsed = died + SHORT.as_millis() as Millis;
     let now = attend(&*nodes.a, &room, "node-a", &[1, 0, 2], LONG).await;
+    assert_eq!(counts(&now), [1, 0, 2], "forgotten");
     assert_near(&nodes, now.groups[1].absent_since.unwrap(), lapsed);
     loop {
         let heard = ear.attendance().await;

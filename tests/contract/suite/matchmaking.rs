@@ -154,6 +154,26 @@ pub async fn a_lapsed_seek_is_never_paired(nodes: Nodes) {
     assert_eq!(scene.other_ear.message().await.topic, topic::OFFER);
 }
 
+pub async fn a_lapsed_seek_behind_a_live_one_is_never_paired(nodes: Nodes) {
+    let pool = nodes.name("pool");
+    let (first, second) = (nodes.seeker("first", "ann"), nodes.seeker("second", "ann"));
+    must_wait(&*nodes.a, &pool, &first).await;
+    must_wait(&*nodes.a, &pool, &second).await;
+    for _ in 0..3 {
+        sleep(SEEK_TTL / 2).await;
+        let ids = [first.id.clone()];
+        assert_eq!(
+            nodes.a.renew_seeks(&pool, &ids).await.unwrap(),
+            Vec::<String>::new()
+        );
+    }
+    let mut ear = Ear::new(&*nodes.a, &first.mailbox).await;
+    must_offer(&*nodes.b, &pool, &nodes.seeker("third", "bob")).await;
+    let offer = Offer::decode(&ear.message().await.body).unwrap();
+    assert_eq!(offer.waiting, first.id);
+    must_wait(&*nodes.b, &pool, &nodes.seeker("fourth", "carl")).await;
+}
+
 pub async fn a_renewed_seek_lives_on(nodes: Nodes) {
     let scene = Scene::new(&nodes).await;
     let stranger = nodes.name("stranger");

@@ -130,6 +130,34 @@ fn what_is_heard_during_a_reading_that_misses_it_is_read_again() {
 }
 
 #[test]
+fn a_wish_during_a_reading_is_a_wish_for_another() {
+    let mut sequencer = at(1, 3);
+    sequencer.resync();
+    let reading = sequencer.wants().unwrap();
+    sequencer.begin();
+    let wish = sequencer.resync();
+    sequencer.answer(reading, Some(since(&log(1, 0..3), reading.from)));
+    assert!(!sequencer.has_read(wish));
+    read(&mut sequencer, Some(&log(1, 0..4)));
+    assert!(sequencer.has_read(wish));
+    assert_eq!(all(&mut sequencer), [given(1, 3..4)]);
+}
+
+#[test]
+fn what_found_no_room_is_read_though_the_gap_closes() {
+    let mut sequencer = at(1, 1);
+    let end = 2 + AHEAD_LEN_MAX as Seq;
+    for seq in 2..end + 10 {
+        sequencer.heard(log(1, seq..seq + 1));
+    }
+    sequencer.heard(log(1, 1..2));
+    assert_eq!(sequencer.next(), end);
+    read(&mut sequencer, Some(&log(1, 0..end + 10)));
+    assert_eq!(sequencer.next(), end + 10);
+    assert_eq!(sequencer.wants(), None);
+}
+
+#[test]
 fn a_reading_that_failed_is_still_wanted() {
     let mut sequencer = at(1, 3);
     sequencer.heard(log(1, 4..5));
