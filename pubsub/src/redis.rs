@@ -34,7 +34,7 @@ mod subscriber;
 mod sweep;
 mod topology;
 
-pub use options::{Mode, PARTITIONS, PARTITIONS_MAX, REPLICAS, RedisOptions, StartError};
+pub use options::{ACL_RULE, Mode, PARTITIONS, PARTITIONS_MAX, REPLICAS, RedisOptions, StartError};
 
 /// What gateways share, kept in Redis. Dropping it ends its connections and subscriptions.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ impl Redis {
         let topology = Topology::discover(&plan, &keys, closed).await?;
         start::check_partitions(&topology, &keys).await?;
         tokio::spawn(topology.clone().run());
+        tokio::spawn(start::keep_partitions(topology.clone(), keys.clone()));
         let subscriber = Subscriber::start(keys.clone(), topology.clone(), plan.listen, plan.node);
         guard.disarm();
         let shared = Arc::new(Shared {
@@ -103,6 +104,14 @@ impl Redis {
             queue: plan.queue,
         });
         Ok(Redis { shared, subscriber })
+    }
+
+    /// Sends a PING over the connection that appends use, to the server of the first partition: how far away it is.
+    pub async fn ping(&self) -> Answer<Duration> {
+        let begun = Instant::now();
+        let ping = ::redis::cmd("PING");
+        self.shared.call(Partition(0), &ping).await?;
+        Ok(begun.elapsed())
     }
 }
 

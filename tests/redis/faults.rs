@@ -110,6 +110,57 @@ async fn a_deaf_node_notices_and_mends_itself() {
     traffic.finish().await;
 }
 
+/// Messages that were lost while every connection stayed, as when a replica loses its primary for a moment: the next probe tells.
+#[tokio::test]
+async fn messages_lost_without_a_sign() {
+    let server = RedisServer::start().await;
+    let tunnel = Tunnel::to(server.port()).await;
+    let mut options = RedisOptions::new(server.url(), "a");
+    options.subscribe_urls = vec![tunnel.url()];
+    let node = Arc::new(Redis::connect(options).await.unwrap());
+    let traffic = Traffic::begin(std::slice::from_ref(&node), 4).await;
+    ready(&node).await;
+    let readiness = Readiness::of(node.clone());
+    let connections = tunnel.connections();
+    tunnel.swallow_all(true);
+    // Less than a deaf node is given, and more than the time between two probes.
+    sleep(Duration::from_millis(1300)).await;
+    traffic.hold().await;
+    tunnel.swallow_all(false);
+    traffic.finish().await;
+    assert_eq!(tunnel.connections(), connections, "the connection stayed");
+    readiness.assert_always();
+}
+
+#[tokio::test]
+async fn rooms_that_nobody_is_in_are_left() {
+    let server = RedisServer::start().await;
+    let node = node(&server, "a").await;
+    let mut subscriptions: Vec<_> = (0..300).map(|_| node.subscribe(&room("left"))).collect();
+    for subscription in &mut subscriptions {
+        next(subscription).await;
+    }
+    let channels = async || server.info("stats", "pubsubshard_channels").await;
+    // One more is the probe's.
+    assert_eq!(channels().await.as_deref(), Some("301"));
+    let stays = subscriptions.pop();
+    let left = Instant::now();
+    drop(subscriptions);
+    until("the rooms are left", async || {
+        channels().await.as_deref() == Some("2")
+    })
+    .await;
+    assert!(
+        left.elapsed() > Duration::from_secs(1),
+        "who reloads a page comes back"
+    );
+    drop(stays);
+    until("the last is left", async || {
+        channels().await.as_deref() == Some("1")
+    })
+    .await;
+}
+
 /// What a load balancer sees of a node that alone is deaf, as long as it cannot mend that.
 #[tokio::test]
 async fn a_deaf_node_is_not_ready() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod calls;
 mod cluster;
 mod faults;
 mod logging;
@@ -9,4 +10,5 @@ mod nodes;
 mod readiness;
 mod sentinel;
 mod single;
+mod start;
 mod traffic;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use pubsub::{
-    Append, Appended, Backplane, Epoch, Redis, RedisOptions, Room, Seq, Signal, Subscription,
+    Append, Appended, Backplane, Epoch, Message, Put, Redis, RedisOptions, Room, Seeker, Seq,
+    Signal, Sought, Subscription,
 };
 use std::time::Duration;
 use tests::servers::RedisServer;
@@ -61,4 +62,62 @@ pub async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < end, "waited in vain until {what}");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Every call there is, once.
+pub async fn everything(node: &Redis) {
+    let (room, ttl) = (room("everything"), Duration::from_secs(60));
+    let name = room.to_string();
+    let message = Message {
+        topic: "chat".to_owned(),
+        body: "a".into(),
+    };
+    create(node, &room).await;
+    node.read(&room, 0).await.unwrap().unwrap();
+    node.end(&room).await.unwrap().unwrap();
+    let mut subscription = node.subscribe(&room);
+    assert_eq!(next(&mut subscription).await, Signal::Resync);
+    node.publish(&room, message.clone()).await.unwrap();
+    node.say(&room, message.clone()).await.unwrap();
+    assert_eq!(
+        next(&mut subscription).await,
+        Signal::Message(message.clone())
+    );
+    assert_eq!(next(&mut subscription).await, Signal::Message(message));
+    assert_eq!(node.history(&room, "chat").await.unwrap().len(), 1);
+    node.attend(&room, "a", &[1, 0], ttl).await.unwrap();
+    node.sweep("a", i64::MAX / 4, 10, ttl).await.unwrap();
+    node.put(&name, "value".into(), ttl, Put::Replace)
+        .await
+        .unwrap();
+    node.put(&name, "value".into(), ttl, Put::IfAbsent)
+        .await
+        .unwrap();
+    assert!(node.get(&name).await.unwrap().is_some());
+    node.remove(&name).await.unwrap();
+    node.join_set(&name, "member", ttl).await.unwrap();
+    assert_eq!(node.set(&name).await.unwrap(), ["member"]);
+    node.leave_set(&name, "member").await.unwrap();
+    let seeker = |id: &str| Seeker {
+        id: format!("{id}-{name}"),
+        user: id.to_owned(),
+        mailbox: room.clone(),
+        data: "data".into(),
+    };
+    let (ann, bob, cid) = (seeker("ann"), seeker("bob"), seeker("cid"));
+    assert_eq!(node.seek(&name, &ann).await.unwrap(), Sought::Waiting);
+    assert!(node.renew_seeks(&name, &[ann.id]).await.unwrap().is_empty());
+    let Sought::Offered { offer } = node.seek(&name, &bob).await.unwrap() else {
+        panic!("nobody waits");
+    };
+    assert!(
+        node.accept_offer(&name, &offer, "pair".into())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    node.refuse_offer(&name, &offer).await.unwrap();
+    assert!(node.settle_offer(&name, &offer).await.unwrap().is_some());
+    assert_eq!(node.seek(&name, &cid).await.unwrap(), Sought::Waiting);
+    assert!(node.cancel_seek(&name, &cid.id).await.unwrap());
 }

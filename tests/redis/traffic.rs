@@ -208,10 +208,11 @@ impl Writer {
         while !self.stop.is_cancelled() {
             if self.held.load(Ordering::SeqCst) {
                 self.paused.fetch_add(1, Ordering::SeqCst);
-                while self.held.load(Ordering::SeqCst) {
+                while self.held.load(Ordering::SeqCst) && !self.stop.is_cancelled() {
                     sleep(PACE).await;
                 }
                 self.paused.fetch_sub(1, Ordering::SeqCst);
+                continue;
             }
             let event = Bytes::from(format!("{} {}", self.room, acknowledged.len()));
             let expected = acknowledged.len() as Seq;

@@ -209,8 +209,13 @@ impl Keeper {
             };
             let why = match dialed {
                 Ok(current) => {
-                    pause = Duration::ZERO;
-                    self.keep(current).await
+                    let begun = Instant::now();
+                    let why = self.keep(current).await;
+                    // One that was cut at once is not worth a hurry.
+                    if begun.elapsed() > PAUSE_MAX {
+                        pause = Duration::ZERO;
+                    }
+                    why
                 }
                 Err(why) => why,
             };

@@ -12,6 +12,9 @@ pub const PARTITIONS_MAX: u16 = 16384;
 /// The word among the subscribe URLs that means: whatever replicas the primary has.
 pub const REPLICAS: &str = "replicas";
 
+/// What an access-list user needs: `ACL SETUSER rookery on >password <this>`.
+pub const ACL_RULE: &str = "~rookery:* &rookery:* +@read +@write +@scripting +spublish +ssubscribe +sunsubscribe +time +cluster|slots";
+
 /// Name of the primary when a Sentinel URL has no `master=`.
 const MASTER_NAME: &str = "mymaster";
 
@@ -121,7 +124,7 @@ pub enum StartError {
     },
     /// The user may not do what is needed.
     #[error(
-        "Redis at {server} does not allow this user what Rookery needs (keys ~rookery:* and channels &rookery:*): {why}"
+        "Redis at {server} does not allow this user what Rookery needs: {why}; the rule is: {ACL_RULE}"
     )]
     NotPermitted {
         /// Host and port.

@@ -7,12 +7,16 @@ use super::{
     server::{Address, Hello},
     topology::Topology,
 };
+use crate::Answer;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How long a node tries to reach Redis before it gives up starting.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a running node looks whether the number of partitions still stands.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Checks kind, version and password of the first configured server that answers.
 pub(super) async fn check_servers(plan: &Plan) -> Result<(), StartError> {
@@ -78,6 +82,45 @@ pub(super) async fn check_partitions(
     keys: &Keys,
 ) -> Result<(), StartError> {
     let until = Instant::now() + START_TIMEOUT;
+    let Err(unavailable) = compare_partitions(topology, keys, until).await? else {
+        return Ok(());
+    };
+    let map = topology.map();
+    let addresses = map.shards.iter().map(|shard| shard.link.address.clone());
+    let server = list(&addresses.collect::<Vec<_>>());
+    let why = unavailable.0;
+    Err(if why.contains("NoPerm") {
+        StartError::NotPermitted { server, why }
+    } else {
+        StartError::Unreachable { server, why }
+    })
+}
+
+/// Writes the number of partitions again whenever Redis has lost it with all else, so that no node of another opinion begins on
+/// the empty server. Should that have happened, all that can be done is to say so.
+pub(super) async fn keep_partitions(topology: Arc<Topology>, keys: Keys) {
+    let mut said = None;
+    loop {
+        tokio::select! {
+            () = topology.closed.cancelled() => return,
+            () = tokio::time::sleep(KEEP_EVERY) => {}
+        }
+        let until = Instant::now() + KEEP_EVERY;
+        match compare_partitions(&topology, &keys, until).await {
+            Err(error) if said.as_ref() != Some(&error) => {
+                tracing::error!(%error, "rooms are looked for where they are not");
+                said = Some(error);
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn compare_partitions(
+    topology: &Arc<Topology>,
+    keys: &Keys,
+    until: Instant,
+) -> Result<Answer<()>, StartError> {
     let here = keys.partitions();
     let mut command = redis::cmd("SET");
     command
@@ -85,28 +128,14 @@ pub(super) async fn check_partitions(
         .arg(here)
         .arg("NX")
         .arg("GET");
-    let answer = topology.call(Partition(0), &command, until).await;
-    let before = match answer {
-        Ok(Value::Nil) => return Ok(()),
+    let before = match topology.call(Partition(0), &command, until).await {
+        Ok(Value::Nil) => return Ok(Ok(())),
         Ok(value) => value,
-        Err(unavailable) => {
-            let servers = topology.map();
-            let addresses: Vec<_> = servers
-                .shards
-                .iter()
-                .map(|s| s.link.address.clone())
-                .collect();
-            let (server, why) = (list(&addresses), unavailable.0);
-            return Err(if why.contains("NOPERM") {
-                StartError::NotPermitted { server, why }
-            } else {
-                StartError::Unreachable { server, why }
-            });
-        }
+        Err(unavailable) => return Ok(Err(unavailable)),
     };
     let there = redis::from_redis_value::<String>(before).unwrap_or_default();
     if there == here.to_string() {
-        return Ok(());
+        return Ok(Ok(()));
     }
     Err(StartError::OtherPartitions { here, there })
 }

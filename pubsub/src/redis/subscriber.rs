@@ -179,6 +179,10 @@ impl Subscriber {
         }
     }
 
+    fn prefers_replicas(&self) -> bool {
+        !matches!(self.listen, Listen::Primaries)
+    }
+
     /// Where an ear for this shard may connect, best first; the primary itself is the last resort.
     fn candidates(&self, replicas: &[Address]) -> Vec<(Address, Dialer)> {
         let dialer = &self.topology.dialer;

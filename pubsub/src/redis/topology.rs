@@ -35,6 +35,9 @@ const LOOK_EVERY_UNSETTLED: Duration = Duration::from_millis(100);
 /// Least time between two looks, however much trouble is reported.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a link to a server outside the map is kept after it was last needed.
+const STRAY_TTL: Duration = Duration::from_secs(10);
+
 /// Servers' clocks that differ by more than this are reported, in microseconds.
 const SKEW_MAX_US: i64 = 50_000;
 
@@ -97,6 +100,8 @@ pub(super) struct Topology {
     trouble: Notify,
     /// Counts signs of trouble: whom to ask next.
     turn: AtomicUsize,
+    /// Links to servers that are not in the map, and when they were last asked for.
+    strays: Mutex<BTreeMap<Address, (Arc<Link>, Instant)>>,
     /// Who said last that something has moved: it knows, and others may not yet.
     informer: Mutex<Option<Address>>,
     offset_us: AtomicI64,
@@ -126,6 +131,7 @@ impl Topology {
             stir: Notify::new(),
             trouble: Notify::new(),
             turn: AtomicUsize::new(0),
+            strays: Mutex::default(),
             informer: Mutex::default(),
             offset_us: AtomicI64::new(0),
             skewed: std::sync::atomic::AtomicBool::new(false),
@@ -213,14 +219,22 @@ impl Topology {
         self.informer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A link to a server that need not be in the map (yet).
+    /// A link to a server that need not be in the map (yet): a slot is on its way there.
     pub fn link_to(self: &Arc<Topology>, address: &Address) -> Arc<Link> {
         let map = self.map();
-        let known = map.shards.iter().find(|s| s.link.address == *address);
-        match known {
-            Some(shard) => shard.link.clone(),
-            None => self.open(address),
+        if let Some(known) = map.shards.iter().find(|s| s.link.address == *address) {
+            return known.link.clone();
         }
+        let mut strays = self.strays();
+        let stray = strays
+            .entry(address.clone())
+            .or_insert_with(|| (self.open(address), Instant::now()));
+        stray.1 = Instant::now();
+        stray.0.clone()
+    }
+
+    fn strays(&self) -> MutexGuard<'_, BTreeMap<Address, (Arc<Link>, Instant)>> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(self: &Arc<Topology>, address: &Address) -> Arc<Link> {
@@ -262,6 +276,8 @@ impl Topology {
             }
         };
         self.adopt(found);
+        self.strays()
+            .retain(|_, (_, asked_for)| asked_for.elapsed() < STRAY_TTL);
         Ok(unsettled)
     }
 
@@ -284,7 +300,9 @@ impl Topology {
         let mut owners = vec![None; self.partitions.len()];
         let mut shards = Vec::with_capacity(found.len());
         for found in found {
-            let link = links.remove(&found.primary);
+            let known = links.remove(&found.primary);
+            let stray = || self.strays().remove(&found.primary).map(|(link, _)| link);
+            let link = known.or_else(stray);
             let shard = Arc::new(Shard {
                 link: link.unwrap_or_else(|| self.open(&found.primary)),
                 replicas: found.replicas,

@@ -10,6 +10,8 @@ use std::{
 #[derive(Debug)]
 pub struct Process {
     child: Mutex<Child>,
+    /// Ends the program when this process ends without ending it, as when a test is killed: it reads from here until then.
+    guardian: Child,
 }
 
 impl Process {
@@ -23,6 +25,7 @@ impl Process {
             .spawn();
         match child {
             Ok(child) => Process {
+                guardian: guard(&child),
                 child: Mutex::new(child),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => panic!(
@@ -81,5 +84,18 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        let _ = self.guardian.kill();
+        let _ = self.guardian.wait();
     }
+}
+
+fn guard(child: &Child) -> Child {
+    let pid = child.id().to_string();
+    Command::new("sh")
+        .args(["-c", "read _; kill -9 $0", &pid])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell")
 }

@@ -23,6 +23,7 @@ use std::{
 };
 use tokio::{
     sync::Notify,
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -72,8 +73,8 @@ enum End {
     Stopped,
     Broken,
     Deaf,
-    /// Only a stand-in; the real place answers again.
-    Return,
+    /// It was only a stand-in, and this candidate hears again.
+    Return(usize),
 }
 
 /// One connection of an ear.
@@ -145,7 +146,7 @@ impl Ear {
             let mut places = owner.candidates(&replicas);
             places.push((self.primary.address.clone(), owner.topology.dialer.clone()));
             turn %= places.len();
-            let stand_in = places.len() > 1 && turn == places.len() - 1;
+            let stand_in = owner.prefers_replicas() && turn == places.len() - 1;
             let (address, dialer) = places.swap_remove(turn);
             let dialed = tokio::select! {
                 () = self.stopped.cancelled() => return,
@@ -153,14 +154,17 @@ impl Ear {
             };
             match dialed {
                 Ok(session) => {
-                    pause = Duration::ZERO;
                     tracing::info!(server = %address, "listening");
-                    let name = session.name;
+                    let (name, begun) = (session.name, Instant::now());
                     let end = self.listen(&owner, session, stand_in, &mut silent).await;
                     owner.table.lose_all(name);
+                    // One that was cut at once is not worth a hurry.
+                    if begun.elapsed() > PAUSE_MAX {
+                        pause = Duration::ZERO;
+                    }
                     match end {
                         End::Stopped => return,
-                        End::Return => turn = 0,
+                        End::Return(place) => turn = place,
                         End::Broken => {
                             tracing::warn!(server = %address, "the connection that listens broke");
                             owner.topology.report_trouble();
@@ -284,8 +288,8 @@ impl Ear {
         let mut asked = HashSet::new();
         let mut ask_again = Instant::now() + CONFIRM_TIMEOUT;
         let mut probe_at = Instant::now();
-        let return_at = Instant::now() + RETURN_EVERY;
-        let mut returning = None;
+        let mut return_at = Instant::now() + RETURN_EVERY;
+        let mut returning: Option<JoinHandle<Option<usize>>> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -302,7 +306,7 @@ impl Ear {
                     if now >= probe_at {
                         probe_at = now + PROBE_EVERY;
                         self.choose_probe(owner, &session);
-                        self.publish_probe(owner);
+                        self.publish_probe();
                     }
                     if now >= ask_again {
                         ask_again = now + CONFIRM_TIMEOUT;
@@ -314,13 +318,17 @@ impl Ear {
                         return End::Deaf;
                     }
                     if stand_in && now >= return_at {
-                        let places = owner.candidates(&self.state().replicas);
-                        let first = returning.get_or_insert_with(|| tokio::spawn(any_answers(places)));
-                        if first.is_finished()
-                            && let Some(found) = returning.take()
-                            && found.await.unwrap_or(false)
-                        {
-                            return End::Return;
+                        let search = returning.get_or_insert_with(|| {
+                            let places = owner.candidates(&self.state().replicas);
+                            tokio::spawn(place_that_hears(self.clone(), owner.clone(), places))
+                        });
+                        if search.is_finished() {
+                            let found = search.await.ok().flatten();
+                            returning = None;
+                            return_at = Instant::now() + RETURN_EVERY;
+                            if let Some(place) = found {
+                                return End::Return(place);
+                            }
                         }
                     }
                 }
@@ -353,7 +361,11 @@ impl Ear {
         let channel = owner.keys.probe(partition, &who);
         if channel != state.probe_channel {
             state.probe = Probe::default();
-            state.probe_channel = channel.clone();
+            let old = std::mem::replace(&mut state.probe_channel, channel.clone());
+            if !old.is_empty() {
+                // Its partition is another server's now.
+                self.doubtful().insert(old);
+            }
         } else if state.probe.missing_since().is_none() {
             return;
         }
@@ -361,7 +373,7 @@ impl Ear {
         self.look_at(channel);
     }
 
-    fn publish_probe(self: &Arc<Ear>, owner: &Subscriber) {
+    fn publish_probe(self: &Arc<Ear>) {
         let (channel, number) = {
             let state = self.state();
             (state.probe_channel.clone(), state.probe.number())
@@ -369,7 +381,6 @@ impl Ear {
         if channel.is_empty() {
             return;
         }
-        let _ = owner;
         let ear = self.clone();
         tokio::spawn(async move {
             let mut command = redis::cmd("SPUBLISH");
@@ -432,8 +443,11 @@ impl Ear {
             let answers = tokio::select! {
                 () = session.over.cancelled() => return false,
                 answers = session.connection.send_packed_commands(&pipeline, 0, pipeline.len()) => answers,
-                // The confirmations are what counts, and they are waited for elsewhere.
-                () = tokio::time::sleep(CONFIRM_TIMEOUT) => continue,
+                // Whether all is well must be looked at in between.
+                () = tokio::time::sleep(CONFIRM_TIMEOUT) => {
+                    self.doubts.notify_one();
+                    return true;
+                }
             };
             let Ok(answers) = answers else {
                 return false;
@@ -493,12 +507,43 @@ struct Silence {
     since: Option<Instant>,
 }
 
-/// Whether any of these places can be called.
-async fn any_answers(places: Vec<(Address, Dialer)>) -> bool {
-    for (address, dialer) in places {
-        if dialer.dial(&address, |_| {}).await.is_ok() {
-            return true;
+/// The first of these places that not only answers but hears: a replica that copies its primary anew does the one for minutes
+/// before it does the other.
+async fn place_that_hears(
+    ear: Arc<Ear>,
+    owner: Arc<Subscriber>,
+    places: Vec<(Address, Dialer)>,
+) -> Option<usize> {
+    let partition = ear.state().partitions.iter().min().copied()?;
+    for (index, (address, dialer)) in places.into_iter().enumerate() {
+        let who = format!("{}:{}", owner.node, owner.next_connection());
+        let channel = owner.keys.probe(partition, &who);
+        let heard = Arc::new(Notify::new());
+        let on_push = heard.clone();
+        let dialed = dialer.dial(&address, move |push| {
+            if push.kind == PushKind::SMessage {
+                on_push.notify_one();
+            }
+        });
+        let Ok((mut connection, _)) = dialed.await else {
+            continue;
+        };
+        let mut subscribe = redis::cmd("SSUBSCRIBE");
+        subscribe.arg(&channel);
+        let mut publish = redis::cmd("SPUBLISH");
+        publish.arg(&channel).arg(message::probe(0));
+        let proof = async {
+            connection.send_packed_command(&subscribe).await.ok()?;
+            ear.primary
+                .ask(&publish, Instant::now() + PATIENCE)
+                .await
+                .ok()?;
+            heard.notified().await;
+            Some(())
+        };
+        if let Ok(Some(())) = tokio::time::timeout(PATIENCE, proof).await {
+            return Some(index);
         }
     }
-    false
+    None
 }
