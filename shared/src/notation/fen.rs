@@ -5,7 +5,8 @@
 //! as the FEN standard writes it, if a pawn can just have jumped over it.
 
 use crate::rules::{
-    Castling, Color, FULLMOVES_MAX, HALFMOVES_MAX, InvalidPosition, Piece, Position, Setup, Square,
+    Castling, Color, FULLMOVES_MAX, HALFMOVES_MAX, InvalidPosition, Piece, Position, Role, Setup,
+    Square,
 };
 
 /// The longest text read. A legal FEN has at most 92 bytes; the limit keeps error paths cheap.
@@ -42,16 +43,16 @@ impl Position {
     #[must_use]
     pub fn fen(&self) -> String {
         let mut out = String::with_capacity(92);
+        let letters = self.letters();
         for rank in (0..8).rev() {
             let mut empty = 0_u8;
-            for file in 0..8 {
-                match Square::new(file, rank).and_then(|square| self.piece_at(square)) {
-                    None => empty += 1,
-                    Some(piece) => {
-                        push_digit(&mut out, empty);
-                        empty = 0;
-                        out.push(piece.fen_letter());
-                    }
+            for &letter in &letters[rank * 8..][..8] {
+                if letter == 0 {
+                    empty += 1;
+                } else {
+                    push_digit(&mut out, empty);
+                    empty = 0;
+                    out.push(char::from(letter));
                 }
             }
             push_digit(&mut out, empty);
@@ -108,6 +109,25 @@ impl Position {
             return Err(FenError::Fields);
         }
         Ok(Position::from_setup(&setup)?)
+    }
+}
+
+impl Position {
+    /// The FEN letter of each square, zero where it is empty. Filled piece by piece: to ask what stands on each of the 64
+    /// squares takes twice as long.
+    fn letters(&self) -> [u8; 64] {
+        let mut letters = [0; 64];
+        for role in Role::ALL {
+            for color in Color::ALL {
+                let letter = Piece { color, role }.fen_letter() as u8;
+                let mut squares = self.role(role) & self.of(color);
+                while squares != 0 {
+                    letters[squares.trailing_zeros() as usize] = letter;
+                    squares &= squares - 1;
+                }
+            }
+        }
+        letters
     }
 }
 

@@ -96,8 +96,8 @@ impl San {
         }
         let piece = before.piece_at(mv.from);
         let (mut others, mut same_file, mut same_rank) = (false, false, false);
-        for other in before.legal_moves() {
-            if other.to == mv.to && other.from != mv.from && before.piece_at(other.from) == piece {
+        for other in before.legal_moves_to(mv.to) {
+            if other.from != mv.from && before.piece_at(other.from) == piece {
                 others = true;
                 same_file |= other.from.file() == mv.from.file();
                 same_rank |= other.from.rank() == mv.from.rank();
@@ -242,7 +242,6 @@ impl Pattern {
         let pawn_captures = role == Some(Role::Pawn) && mv.from.file() != mv.to.file();
         let captures = pawn_captures || position.piece_at(mv.to).is_some();
         role == Some(self.role)
-            && mv.to == self.to
             && self.from_file.is_none_or(|file| file == mv.from.file())
             && self.from_rank.is_none_or(|rank| rank == mv.from.rank())
             // A capture may be written without its mark, but a pawn's not without its file: d5 is never exd5.
@@ -257,7 +256,7 @@ fn find(position: &Position, pattern: &Pattern) -> Result<Move, SanError> {
     let mut found: Option<Move> = None;
     let mut promotion_missing = false;
     for mv in position
-        .legal_moves()
+        .legal_moves_to(pattern.to)
         .filter(|&mv| pattern.fits(position, mv))
     {
         if mv.promotion != pattern.promotion {
