@@ -4,10 +4,14 @@
 mod api;
 mod chat;
 mod clocks;
+mod drain;
+mod faults;
+mod future;
 mod hostile;
 mod identity;
 mod invitations;
 mod limits;
+mod line;
 mod lobby;
 mod moves;
 mod offers;
@@ -15,6 +19,7 @@ mod play;
 mod presence;
 mod repeats;
 mod rooms;
+mod slow;
 
 /// Makes each scenario a test over every backing it is good for: `embedded` and `redis`, or those that are named.
 macro_rules! scenarios {

@@ -76,6 +76,9 @@ impl Board {
 
     /// Takes the next event, as it was sent.
     pub fn apply(&mut self, text: &str) -> Result<(), String> {
+        if self.is_strange {
+            return Ok(());
+        }
         let event = match Event::decode(text.as_bytes()) {
             Ok(event) => event,
             Err(EventError::UnknownType { .. }) => {
@@ -84,9 +87,6 @@ impl Board {
             }
             Err(error) => return Err(error.to_string()),
         };
-        if self.is_strange {
-            return Ok(());
-        }
         let before = self.last_at;
         self.goes_on(event.at.0)?;
         let about_the_next = matches!(
