@@ -12,10 +12,11 @@ use crate::{
     session::{LobbyAsk, LobbyKind, error},
 };
 use bytes::Bytes;
-use dashmap::DashMap;
+use dashmap::{DashMap, mapref::one::RefMut};
 use futures::{FutureExt, future::BoxFuture};
 use pubsub::{
-    Answer, CALL_TIMEOUT, Message, OFFER_TTL, Offer, Put, Room, Seeker, Signal, Sought, topic,
+    Answer, CALL_TIMEOUT, Message, OFFER_TTL, Offer, PAIRING_TTL, Put, Room, Seeker, Signal,
+    Sought, topic,
 };
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -28,6 +29,9 @@ use shared::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
+
+/// Before a call that failed is tried again; the backplane has tried for [`CALL_TIMEOUT`] already.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Seeks are renewed in this time: four times within [`pubsub::SEEK_TTL`].
 const RENEW: Duration = Duration::from_secs(1);
@@ -54,6 +58,8 @@ struct Seek {
     offer: Option<String>,
     /// An offer made to it is being accepted.
     is_accepting: bool,
+    /// It is on its way into the pool, or into an offer: what the pool says of it may be of before or after.
+    is_asking: bool,
 }
 
 /// All that makes the room of two seekers.
@@ -242,6 +248,7 @@ impl Lobby {
             conn: conn.clone(),
             offer: None,
             is_accepting: false,
+            is_asking: true,
         };
         self.seeks.insert(conn.id, seek.clone());
         if node.connection(conn.id).is_none() {
@@ -251,38 +258,44 @@ impl Lobby {
         }
         conn.say(&waiting, id.as_ref());
         if let Err(unavailable) = self.try_pair(node, &seek).await {
-            self.seeks.remove(&conn.id);
+            self.seeks
+                .remove_if(&conn.id, |_, current| current.id == seek.id);
+            resolve(node, seek);
             return Err(unavailable);
         }
         Ok(())
     }
 
-    /// Puts a seek to the pool; if that makes an offer, sees to it that the offer is settled.
-    async fn try_pair(&self, node: &Arc<Node>, seek: &Seek) -> Answer<()> {
+    fn seeker(&self, seek: &Seek) -> Seeker {
         let data = SeekData {
             player: seek.user.clone(),
             time_control: seek.time_control,
         };
-        let seeker = Seeker {
+        Seeker {
             id: seek.id.clone(),
             user: seek.user.id.to_string(),
             mailbox: self.mailbox.clone(),
             data: Bytes::from(
                 serde_json::to_vec(&data).expect("no map keys or IO that could fail"),
             ),
-        };
-        let Sought::Offered { offer } = node.backplane.seek(&seek.pool, &seeker).await? else {
+        }
+    }
+
+    /// Puts a seek to the pool; if that makes an offer, sees to it that the offer is settled.
+    async fn try_pair(&self, node: &Arc<Node>, seek: &Seek) -> Answer<()> {
+        let seeker = self.seeker(seek);
+        let sought = node.backplane.seek(&seek.pool, &seeker).await?;
+        if let Some(mut current) = self.current(seek) {
+            current.is_asking = false;
+        }
+        let Sought::Offered { offer } = sought else {
             // Cancelled while it was put there?
             if !self.is_current(seek) {
                 node.backplane.cancel_seek(&seek.pool, &seek.id).await?;
             }
             return Ok(());
         };
-        match self
-            .seeks
-            .get_mut(&seek.conn.id)
-            .filter(|current| current.id == seek.id)
-        {
+        match self.current(seek) {
             Some(mut current) => current.offer = Some(offer.clone()),
             // Its connection is gone, or seeks another game: nobody is to be paired with it.
             None => {
@@ -305,10 +318,26 @@ impl Lobby {
         Ok(())
     }
 
-    fn is_current(&self, seek: &Seek) -> bool {
+    /// Puts a seek to the pool again, for as long as it takes to know that it is there or made an offer.
+    async fn try_again(&self, node: &Arc<Node>, seek: &Seek) {
+        while self.is_current(seek) && node.connection(seek.conn.id).is_some() {
+            match self.try_pair(node, seek).await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "a seek waits for the backplane"),
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        resolve(node, seek.clone());
+    }
+
+    fn current(&self, seek: &Seek) -> Option<RefMut<'_, u64, Seek>> {
         self.seeks
-            .get(&seek.conn.id)
-            .is_some_and(|current| current.id == seek.id)
+            .get_mut(&seek.conn.id)
+            .filter(|current| current.id == seek.id)
+    }
+
+    fn is_current(&self, seek: &Seek) -> bool {
+        self.current(seek).is_some()
     }
 
     /// Learns what became of an offer: a game, or a new try.
@@ -323,33 +352,25 @@ impl Lobby {
     }
 
     async fn settle_once(&self, node: &Arc<Node>, seek: &Seek, offer: &str) {
-        let unsettled =
-            |current: &Seek| current.id == seek.id && current.offer.as_deref() == Some(offer);
-        if !self
-            .seeks
-            .get(&seek.conn.id)
-            .is_some_and(|current| unsettled(&current))
-        {
+        let is_unsettled = || {
+            self.current(seek)
+                .is_some_and(|current| current.offer.as_deref() == Some(offer))
+        };
+        if !is_unsettled() {
             return;
         }
-        match node.backplane.settle_offer(&seek.pool, offer).await {
+        match insist(|| node.backplane.settle_offer(&seek.pool, offer)).await {
             Ok(Some(pairing)) => self.paired(node, offer, &pairing),
-            Ok(None) => {
-                if let Some(mut current) = self
-                    .seeks
-                    .get_mut(&seek.conn.id)
-                    .filter(|current| unsettled(current))
-                {
-                    current.offer = None;
-                } else {
+            Ok(None) | Err(_) => {
+                if !is_unsettled() {
                     return;
                 }
-                if let Err(error) = self.try_pair(node, seek).await {
-                    tracing::debug!(%error, "a seek waits for the backplane");
+                if let Some(mut current) = self.current(seek) {
+                    current.offer = None;
+                    current.is_asking = true;
                 }
+                self.try_again(node, seek).await;
             }
-            // The renewal finds the seek out of the pool and tries again.
-            Err(_) => {}
         }
     }
 
@@ -422,11 +443,11 @@ impl Lobby {
         };
         let record =
             Bytes::from(serde_json::to_vec(&pairing).expect("no map keys or IO that could fail"));
-        match node
-            .backplane
-            .accept_offer(&offer.pool, &offer.id, record)
-            .await
-        {
+        let accept = || {
+            let (pool, offer) = (&offer.pool, &offer.id);
+            node.backplane.accept_offer(pool, offer, record.clone())
+        };
+        match insist(accept).await {
             Ok(Some(record)) => {
                 self.seeks
                     .remove_if(&seek.conn.id, |_, current| current.id == seek.id);
@@ -434,8 +455,8 @@ impl Lobby {
             }
             // Too late, or not known: he is out of the pool, and the renewal puts him back.
             Ok(None) | Err(_) => {
-                if let Some(mut seek) = self.seeks.get_mut(&seek.conn.id) {
-                    seek.is_accepting = false;
+                if let Some(mut current) = self.current(&seek) {
+                    current.is_accepting = false;
                 }
             }
         }
@@ -463,7 +484,7 @@ impl Lobby {
         self.early.retain(|_, (came, _)| came.elapsed() < OFFER_TTL);
         // In the order they came, because that is their order in the pool should all have lapsed.
         let mut pools: BTreeMap<String, BTreeMap<u64, String>> = BTreeMap::new();
-        for seek in self.seeks.iter().filter(|seek| seek.offer.is_none()) {
+        for seek in self.seeks.iter().filter(|seek| seek.may_be_renewed()) {
             let ids = pools.entry(seek.pool.clone()).or_default();
             ids.insert(seek.conn.id, seek.id.clone());
         }
@@ -475,18 +496,60 @@ impl Lobby {
                 let seek = self
                     .seeks
                     .iter_mut()
-                    .find(|seek| seek.id == lost && !seek.is_accepting && seek.offer.is_none())
+                    .find(|seek| seek.id == lost && seek.may_be_renewed())
                     .map(|mut seek| {
                         seek.id = node.random.base62(16);
+                        seek.is_asking = true;
                         seek.clone()
                     });
                 if let Some(seek) = seek {
-                    self.try_pair(node, &seek).await?;
+                    let node = node.clone();
+                    node.tasks
+                        .clone()
+                        .spawn(async move { node.lobby.try_again(&node, &seek).await });
                 }
             }
         }
         Ok(())
     }
+}
+
+impl Seek {
+    /// What the pool says of it is all there is to know of it.
+    fn may_be_renewed(&self) -> bool {
+        self.offer.is_none() && !self.is_accepting && !self.is_asking
+    }
+}
+
+/// Asks again until the backplane answers, for as long as an answer matters: whether there is a pairing must be known, or
+/// one side plays alone.
+async fn insist<T, F: Future<Output = Answer<T>>>(ask: impl Fn() -> F) -> Answer<T> {
+    let end = Instant::now() + PAIRING_TTL;
+    loop {
+        match ask().await {
+            Err(_) if Instant::now() < end => tokio::time::sleep(RETRY_AFTER).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// Finds out what became of a seek that is off the list and was put to the pool with an unknown outcome: asked again, the
+/// pool says. Either it is taken back, or there is a game.
+fn resolve(node: &Arc<Node>, seek: Seek) {
+    let node = node.clone();
+    node.tasks.clone().spawn(async move {
+        let seeker = node.lobby.seeker(&seek);
+        if let Ok(Sought::Offered { offer }) =
+            insist(|| node.backplane.seek(&seek.pool, &seeker)).await
+        {
+            let settle = || node.backplane.settle_offer(&seek.pool, &offer);
+            if let Ok(Some(pairing)) = insist(settle).await {
+                make_game(&node, &pairing, seek.conn);
+            }
+        } else {
+            drop(insist(|| node.backplane.cancel_seek(&seek.pool, &seek.id)).await);
+        }
+    });
 }
 
 /// Takes a seek back that is off the list: out of the pool, or what it offered meanwhile. If that was accepted already, there
@@ -531,26 +594,34 @@ fn pool_of(time_control: Option<TimeControl>) -> String {
 
 /// Reads the node's mail and renews its seeks, until the node stops.
 pub async fn run(node: Arc<Node>) {
+    tokio::select! {
+        biased;
+        () = node.stopped.cancelled() => {}
+        () = read_mail(&node) => {}
+        // By itself, for an offer stands no longer than a renewal may have to wait.
+        () = renew_seeks(&node) => {}
+    }
+}
+
+async fn read_mail(node: &Arc<Node>) {
     let mut mailbox = node.backplane.subscribe(&node.lobby.mailbox);
+    while let Some(signal) = mailbox.recv().await {
+        if let Signal::Message(message) = signal {
+            let node = node.clone();
+            node.tasks
+                .clone()
+                .spawn(async move { node.lobby.mail(&node, &message).await });
+        }
+    }
+}
+
+async fn renew_seeks(node: &Arc<Node>) {
     let mut renewal = tokio::time::interval(RENEW);
     renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            biased;
-            () = node.stopped.cancelled() => return,
-            signal = mailbox.recv() => match signal {
-                Some(Signal::Message(message)) => {
-                    let node = node.clone();
-                    node.tasks.clone().spawn(async move { node.lobby.mail(&node, &message).await });
-                }
-                Some(_) => {}
-                None => return,
-            },
-            _ = renewal.tick() => {
-                if let Err(error) = node.lobby.renew(&node).await {
-                    tracing::debug!(%error, "seeks are not renewed");
-                }
-            }
+        renewal.tick().await;
+        if let Err(error) = node.lobby.renew(node).await {
+            tracing::debug!(%error, "seeks are not renewed");
         }
     }
 }

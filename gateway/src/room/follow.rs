@@ -3,7 +3,7 @@
 use super::{
     Ask, AskKind, Creation, Live, RoomInput,
     submit::send_elsewhere,
-    task::{State, Task},
+    task::{Absent, State, Task},
 };
 use crate::{
     connection::Conn,
@@ -40,7 +40,7 @@ impl Task {
             FeedItem::Attendance(attendance) => self.attendance(attendance),
             FeedItem::Missing => {
                 if !matches!(self.state, State::Live(_)) {
-                    self.state = State::Absent(None);
+                    self.state = State::Absent(Absent::now());
                 }
             }
         }
@@ -52,7 +52,7 @@ impl Task {
             Ok(live) => live,
             Err(misfit) => {
                 tracing::error!(game = %self.game, %misfit, "the log is not a game's; the room stays closed");
-                self.state = State::Absent(None);
+                self.state = State::Absent(Absent::now());
                 return;
             }
         };

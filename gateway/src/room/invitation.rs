@@ -92,17 +92,21 @@ pub(super) enum Made {
 
 impl Task {
     /// Work in a room without a log.
-    pub(super) fn attempt_absent(
-        &mut self,
-        pending: Pending,
-        invitation: Option<Invitation>,
-    ) -> Option<Pending> {
+    pub(super) fn attempt_absent(&mut self, pending: Pending) -> Option<Pending> {
+        let State::Absent(absent) = &self.state else {
+            return Some(pending);
+        };
+        let (invitation, seen_at) = (absent.invitation.clone(), absent.seen_at);
         if let Work::Create(creation) = &pending.work {
             let (created, at) = (creation.created.clone(), creation.at);
             self.make(pending, created, at, None);
             return None;
         }
         if matches!(pending.work, Work::Deadline | Work::Abort) {
+            return None;
+        }
+        if pending.since > seen_at {
+            self.job = Some(Job::verify(self, pending));
             return None;
         }
         let Some(invitation) = invitation else {
@@ -173,13 +177,13 @@ impl Task {
         match answer {
             Ok(record) => {
                 let found = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-                if let State::Absent(invitation) = &mut self.state {
-                    *invitation = found;
+                if let State::Absent(absent) = &mut self.state {
+                    absent.invitation = found;
                 }
                 pending.verified = true;
                 self.pending.push_front(pending);
             }
-            Err(_) => self.unavailable(&pending),
+            Err(_) => self.later(pending),
         }
     }
 
@@ -243,7 +247,7 @@ impl Task {
             }
             Ok(Made::Appended(_)) => {
                 if self.feed.catch_up().await.is_err() {
-                    return self.unavailable(&pending);
+                    return self.later(pending);
                 }
             }
             Ok(Made::TooMany) => {
@@ -260,12 +264,12 @@ impl Task {
                     Some(self.game.clone()),
                 ));
             }
-            Err(_) => return self.unavailable(&pending),
+            Err(_) => return self.later(pending),
         }
         self.drain_feed();
         pending.attempts += 1;
         if pending.attempts > 3 {
-            return self.unavailable(&pending);
+            return self.later(pending);
         }
         // Seats the askers now that the log is there.
         self.pending.push_front(pending);

@@ -19,11 +19,14 @@ use shared::{
     game::{Command, Decision, Event, EventBody, Rejection},
     protocol::{ErrorCode, ServerMessage, close::CloseCode, server::Ack},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// How often a command is decided anew because another append came first. Two players and a deadline cannot conflict so
 /// often; something else writes.
 const ATTEMPTS_MAX: u32 = 16;
+
+/// Before what must be done is tried again; the backplane has tried for [`pubsub::CALL_TIMEOUT`] already.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The one thing of a room that waits for the backplane.
 pub(super) struct Job {
@@ -42,6 +45,7 @@ enum JobKind {
     Verify(Pending),
     Invite(Pending),
     Make(Pending, Bytes),
+    Pause(Pending),
 }
 
 /// What came of a job.
@@ -50,6 +54,7 @@ pub(super) enum Done {
     Read(Answer<Option<Log>>),
     Record(Answer<Option<Bytes>>),
     Made(Answer<Made>),
+    Paused,
 }
 
 impl Job {
@@ -80,6 +85,18 @@ impl Job {
         Job {
             kind: JobKind::Make(pending, first),
             future: future.map(Done::Made).boxed(),
+        }
+    }
+
+    /// Waits a little before the next try.
+    fn pause(pending: Pending) -> Job {
+        let future = async {
+            tokio::time::sleep(PAUSE).await;
+            Done::Paused
+        };
+        Job {
+            kind: JobKind::Pause(pending),
+            future: future.boxed(),
         }
     }
 
@@ -252,9 +269,12 @@ impl Task {
                     Err(unavailable) => Err(unavailable),
                 };
                 if taken.is_err() {
-                    return self.unavailable(&pending);
+                    return self.later(pending);
                 }
-                pending.verified = true;
+                match &mut self.state {
+                    State::Absent(absent) => absent.seen_at = absent.seen_at.max(pending.since),
+                    _ => pending.verified = true,
+                }
                 self.pending.push_front(pending);
             }
             (JobKind::Invite(pending), Done::Record(answer)) => {
@@ -263,8 +283,21 @@ impl Task {
             (JobKind::Make(pending, first), Done::Made(answer)) => {
                 self.made(pending, first, answer).await
             }
+            (JobKind::Pause(mut pending), Done::Paused) => {
+                pending.attempts = 0;
+                self.pending.push_front(pending);
+            }
             // Each kind's future gives its own kind of result.
             _ => debug_assert!(false, "a job ended as another"),
+        }
+    }
+
+    /// The backplane cannot be reached: what must be done all the same is tried again, and who asked is told.
+    pub(super) fn later(&mut self, pending: Pending) {
+        if pending.is_wanted() {
+            self.job = Some(Job::pause(pending));
+        } else {
+            self.unavailable(&pending);
         }
     }
 
@@ -302,6 +335,10 @@ impl Task {
     /// Takes in what the log has beyond this node's view.
     async fn took(&mut self, log: Option<Log>) -> Answer<()> {
         let State::Live(live) = &self.state else {
+            if let Some(log) = log {
+                self.feed.appended(log.epoch, log.first, log.events);
+                self.drain_feed();
+            }
             return Ok(());
         };
         match log {

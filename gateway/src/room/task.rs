@@ -24,6 +24,9 @@ pub const FLAG_GRACE_MS: i64 = 200;
 /// An empty room is kept this long, because people reload pages.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a node tries to make a game of which it has no player; those who have try as long as he is connected.
+const CREATION_PATIENCE: Duration = Duration::from_secs(60);
+
 /// How long the loop sleeps when no timer is set.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -53,9 +56,29 @@ pub(super) enum State {
     /// Nothing yet.
     Loading,
     /// There is no log. There may be an invitation.
-    Absent(Option<Invitation>),
+    Absent(Absent),
     /// The log, folded.
     Live(Box<Live>),
+}
+
+/// What is known of a room without a log.
+#[derive(Debug)]
+pub(super) struct Absent {
+    /// Its invitation, if one was looked for and found.
+    pub invitation: Option<Invitation>,
+    /// Who asked before is answered by this; who asked later might have been overtaken by the log's first event, which a
+    /// node that hears badly does not know of.
+    pub seen_at: Instant,
+}
+
+impl Absent {
+    /// There is no log at this moment.
+    pub fn now() -> Absent {
+        Absent {
+            invitation: None,
+            seen_at: Instant::now(),
+        }
+    }
 }
 
 /// Something to do that may have to wait.
@@ -90,6 +113,27 @@ impl Pending {
             since: Instant::now(),
             verified: false,
             attempts: 0,
+        }
+    }
+
+    /// When waiting is no use any more. A game that was agreed on is made as soon as it can be, and who waits for one waits.
+    pub fn lapses_at(&self) -> Option<Instant> {
+        match self.work {
+            Work::Create(_) | Work::Await(_) => None,
+            _ => Some(self.since + CALL_TIMEOUT),
+        }
+    }
+
+    /// Whether anybody, or the other node of a pairing, would miss it if it were dropped after the backplane could not be
+    /// reached.
+    pub fn is_wanted(&self) -> bool {
+        match &self.work {
+            Work::Create(creation) => {
+                let waits = creation.seats.iter().any(|conn| !conn.outbox.is_closed());
+                waits || self.since.elapsed() < CREATION_PATIENCE
+            }
+            Work::Await(conn) => !conn.outbox.is_closed(),
+            _ => false,
         }
     }
 
@@ -225,10 +269,7 @@ impl Task {
     fn attempt(&mut self, pending: Pending) -> Option<Pending> {
         match &self.state {
             State::Loading => Some(pending),
-            State::Absent(invitation) => {
-                let invitation = invitation.clone();
-                self.attempt_absent(pending, invitation)
-            }
+            State::Absent(_) => self.attempt_absent(pending),
             State::Live(_) => self.attempt_live(pending),
         }
     }
@@ -345,10 +386,11 @@ impl Task {
     fn tick(&mut self) {
         let now = Instant::now();
         // Only what nothing has been done about lapses here; a job has its own time limit.
-        while let Some(first) = self.pending.front()
-            && first.since + CALL_TIMEOUT <= now
-            && let Some(lapsed) = self.pending.pop_front()
-        {
+        let (lapsed, pending): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|pending| pending.lapses_at().is_some_and(|at| at <= now));
+        self.pending = pending;
+        for lapsed in lapsed {
             self.unavailable(&lapsed);
         }
         let waits = self
@@ -384,7 +426,7 @@ impl Task {
         } else {
             None
         };
-        let lapse = self.pending.front().map(|first| first.since + CALL_TIMEOUT);
+        let lapse = self.pending.iter().filter_map(Pending::lapses_at).min();
         let linger = self
             .empty_since
             .map(|since| since + LINGER)
