@@ -258,9 +258,11 @@ impl Lobby {
         }
         conn.say(&waiting, id.as_ref());
         if let Err(unavailable) = self.try_pair(node, &seek).await {
-            self.seeks
-                .remove_if(&conn.id, |_, current| current.id == seek.id);
-            resolve(node, seek);
+            // If it is off the list already, an offer made to it was accepted meanwhile, or it was taken back.
+            let is_this = |_: &u64, current: &Seek| current.id == seek.id;
+            if let Some((_, seek)) = self.seeks.remove_if(&conn.id, is_this) {
+                resolve(node, seek);
+            }
             return Err(unavailable);
         }
         Ok(())
@@ -320,14 +322,13 @@ impl Lobby {
 
     /// Puts a seek to the pool again, for as long as it takes to know that it is there or made an offer.
     async fn try_again(&self, node: &Arc<Node>, seek: &Seek) {
-        while self.is_current(seek) && node.connection(seek.conn.id).is_some() {
+        while self.is_current(seek) {
             match self.try_pair(node, seek).await {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(%error, "a seek waits for the backplane"),
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
-        resolve(node, seek.clone());
     }
 
     fn current(&self, seek: &Seek) -> Option<RefMut<'_, u64, Seek>> {
