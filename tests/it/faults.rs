@@ -110,7 +110,7 @@ async fn a_stopped_gateway_catches_up(over: Over) {
     carol.watches(&game.id).await;
     let mut tab = game.white.opens_tab("White's tab", scene.door(0)).await;
     tab.watches(&game.id).await;
-    scene.node(0).pause();
+    scene.node(0).pause().await;
     // Asked before the others went on; heard after.
     let late = tab
         .sends("move", json!({"gameId": game.id, "move": "d4", "ply": 1}))

@@ -257,7 +257,7 @@ async fn requests_of_one_connection_are_answered_in_order(over: Over) {
 /// Either the seek is taken back and nothing starts, or the game had started and both have it: never half a game.
 async fn a_seek_taken_back_in_the_middle_of_a_pairing(over: Over) {
     let scene = Scene::start(over, 2).await;
-    for _ in 0..20 {
+    for _ in 0..6 {
         let mut bob = scene.player("Bob", 1).await;
         bob.seeks(BLITZ).await;
         let mut alice = scene.player("Alice", 0).await;

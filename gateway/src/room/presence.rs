@@ -27,6 +27,10 @@ const RENEW: Duration = Duration::from_secs(10);
 /// Comings and goings are gathered for this long before they are reported.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// A report that changed something is made once more after this long: a mere change of numbers is published at most once a
+/// second, so the last one of many may have been heard by nobody.
+const AGAIN: Duration = Duration::from_millis(1_100);
+
 /// At most one `viewers` message a room in this time.
 const VIEWERS_PAUSE: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,7 @@ pub(super) struct Attending {
     report: Option<BoxFuture<'static, Answer<Attendance>>>,
     reported: Option<[u32; 3]>,
     reported_at: Option<Instant>,
+    again_at: Option<Instant>,
     known: Attendance,
     presence: Presence,
     viewers_told: u64,
@@ -84,9 +89,10 @@ impl Attending {
         let pause = match (changed, members.is_empty()) {
             (true, _) => GATHER,
             (false, false) => RENEW,
-            (false, true) => return None,
+            (false, true) => return self.again_at,
         };
-        Some(self.reported_at.map_or_else(Instant::now, |at| at + pause))
+        let at = self.reported_at.map_or_else(Instant::now, |at| at + pause);
+        Some(self.again_at.map_or(at, |again| again.min(at)))
     }
 
     /// Whether the players are connected anywhere, given that this seat is.
@@ -153,9 +159,12 @@ impl Task {
             self.room.clone(),
             self.node.name.clone(),
         );
+        let now = Instant::now();
+        let changed = self.attending.reported != Some(counts);
         self.attending.is_due = false;
         self.attending.reported = Some(counts);
-        self.attending.reported_at = Some(Instant::now());
+        self.attending.reported_at = Some(now);
+        self.attending.again_at = changed.then(|| now + AGAIN);
         let report = async move { backplane.attend(&room, &node, &counts, LEASE).await };
         self.attending.report = Some(report.boxed());
     }

@@ -132,9 +132,18 @@ impl Node {
         }
     }
 
-    /// Stops a process where it is (SIGSTOP).
-    pub fn pause(&self) {
+    /// Stops a process where it is (SIGSTOP); answers when it stands.
+    pub async fn pause(&self) {
         self.signal(Signal::STOP);
+        let Life::Process(child, _) = &self.life else {
+            return;
+        };
+        let status = format!("/proc/{}/status", child.id());
+        super::until("the process stands", async || {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        })
+        .await;
     }
 
     /// Lets it go on (SIGCONT).
