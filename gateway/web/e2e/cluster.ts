@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 
 const BINARY = process.env["ROOKERY_BINARY"] ?? resolve(import.meta.dirname, "../../../target/debug/rookery");
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 export interface Gateway {
   url: string;

@@ -9,10 +9,16 @@ let browser: Browser;
 let cluster: Cluster;
 let gateways: Gateway[];
 const at = (index: number): Gateway => gateways[index]!;
+/** Somebody whose opponent left for good at the start; the minute until the win may be claimed passes beside the other tests. */
+let deserted: Person;
 
 beforeAll(async () => {
   [browser, cluster] = await Promise.all([openBrowser(), Cluster.withRedis()]);
   gateways = await Promise.all([cluster.gateway(), cluster.gateway(), cluster.gateway()]);
+  const [white, black] = await twoAtTheBoard("30+0 Classical");
+  await playAll(white, black, ["e2e4", "e7e5"]);
+  await white.leave();
+  deserted = black;
 });
 afterAll(async () => {
   await browser?.close();
@@ -125,12 +131,33 @@ describe("on three gateways", () => {
     }
   });
 
+  test("a draw is claimed with the move that would bring the third repetition", async () => {
+    const [white, black] = await twoAtTheBoard();
+    const back = ["g1f3", "g8f6", "f3g1", "f6g8"];
+    await playAll(white, black, [...back, ...back.slice(0, 3)]);
+    expect(await white.page.getByRole("button", { name: /^Claim draw/ }).count()).toBe(0);
+    await black.press("Claim draw with Ng8: threefold repetition");
+    for (const person of [white, black]) {
+      await person.seesOutcome(/^1\/2-1\/2\s*Draw by threefold repetition$/);
+      await person.leave();
+    }
+  });
+
   test("draw, rematch with colours changed, takeback, resignation, chat", async () => {
     const [white, black] = await twoAtTheBoard();
     await playAll(white, black, ["e2e4", "e7e5"]);
     await white.page.getByPlaceholder("Write to your opponent").fill("good luck <b>");
     await white.page.keyboard.press("Enter");
     await black.seesText("good luck <b>");
+    await black.press("Switch off the chat");
+    await black.seesText(/^Chat is off/);
+    expect(await black.page.getByText("good luck <b>").count()).toBe(0);
+    await black.page.reload();
+    await black.seesText(/^Chat is off/);
+    await black.press("Switch on the chat");
+    await black.seesText("good luck <b>");
+    // Escape on the way does not keep the result from being shown.
+    await black.page.keyboard.press("Escape");
     await white.pressTwice("Draw", "Offer a draw?");
     await black.seesText(/offers a draw/);
     await black.press("Accept");
@@ -166,7 +193,7 @@ describe("on three gateways", () => {
     await black.page.goto("about:blank");
     await white.seesText(/^away · claim in \d+ s$/);
     await black.visit(url);
-    await expect.poll(() => white.page.getByText(/^away/).count(), { timeout: 15_000 }).toBe(0);
+    await expect.poll(() => white.page.getByText(/^away/).count()).toBe(0);
     expect(await black.seat()).toBe("black");
     await black.moves("b8", "c6");
     await white.sees("c6", "bn");
@@ -198,11 +225,20 @@ describe("on three gateways", () => {
     }
     const [white, black] = (await a.seat()) === "white" ? [a, b] : [b, a];
     await playAll(white, black, ["e2e4", "e7e5"]);
-    await black.page.getByTestId("outcome").waitFor({ timeout: 30_000 });
+    await black.page.getByTestId("outcome").waitFor({ timeout: 60_000 });
     for (const person of [white, black]) await person.seesOutcome(/^0-1\s*Black wins on time$/);
     await expect.poll(() => white.page.getByTestId("clock-white").textContent()).toBe("0:00.0");
     for (const person of [white, black]) await person.leave();
-  }, 60_000);
+  });
+
+  test("after a minute of the opponent's absence the win is claimed", async () => {
+    const claim = deserted.page.getByRole("button", { name: "Claim the win" });
+    await claim.waitFor({ timeout: 100_000 });
+    await claim.click();
+    await deserted.seesOutcome(/^0-1\s*Black wins by abandonment$/);
+    await deserted.seesText("You win");
+    await deserted.leave();
+  });
 
   test("a friend joins by link, under a name of his own", async () => {
     const host = await (await Person.enter(browser)).visit(at(0).url);

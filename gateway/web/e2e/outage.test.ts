@@ -125,7 +125,7 @@ test("a node that is drained hands its players to another without a word on thei
     await person.leave();
   }
   await drained.catch(() => undefined);
-}, 120_000);
+});
 
 test("a move made while the network is silent is neither lost nor doubled", async () => {
   const a = await (await Person.enter(browser)).visit(relay.url);
@@ -152,4 +152,4 @@ test("a move made while the network is silent is neither lost nor doubled", asyn
     person.complaints.splice(0, Infinity, ...person.complaints.filter((text) => !text.includes("ERR_")));
     await person.leave();
   }
-}, 120_000);
+});

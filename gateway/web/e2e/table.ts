@@ -1,10 +1,10 @@
 // People at the board, in verbs: what they do, and what they see on their screens. Nothing here looks inside the page.
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 
 /** How long something may take to be seen on a busy machine. */
-export const SEEN_MS = 15_000;
+export const SEEN_MS = 30_000;
 
 export async function openBrowser(): Promise<Browser> {
   return chromium.launch({
@@ -80,12 +80,12 @@ export class Person {
 
   /** That piece (`wq`, or null for none) is drawn on that square. */
   async sees(square: string, piece: string | null): Promise<void> {
-    await expect.poll(() => this.pieceOn(square), { timeout: SEEN_MS, message: `piece on ${square}` }).toBe(piece);
+    await vi.waitFor(async () => expect(await this.pieceOn(square), `piece on ${square}`).toBe(piece), { timeout: SEEN_MS });
   }
 
   async seesMoves(...sans: string[]): Promise<void> {
     const list = this.page.getByTestId("moves").getByRole("button");
-    await expect.poll(() => list.allTextContents(), { timeout: SEEN_MS, message: "move list" }).toEqual(sans);
+    await expect.poll(() => list.allTextContents(), { message: "move list" }).toEqual(sans);
   }
 
   async seesText(text: string | RegExp): Promise<void> {
@@ -105,11 +105,11 @@ export class Person {
   async seesOutcome(text: string | RegExp): Promise<void> {
     const outcome = this.page.getByTestId("outcome");
     await outcome.waitFor();
-    await expect.poll(() => outcome.textContent(), { timeout: SEEN_MS }).toMatch(text);
+    await expect.poll(() => outcome.textContent()).toMatch(text);
   }
 
   async seesConnectedTo(node: string): Promise<void> {
-    await expect.poll(() => this.page.getByTestId("connection").textContent(), { timeout: SEEN_MS }).toBe(`Connected to ${node}`);
+    await expect.poll(() => this.page.getByTestId("connection").textContent()).toBe(`Connected to ${node}`);
   }
 
   async leave(): Promise<void> {

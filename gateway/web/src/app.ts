@@ -28,7 +28,7 @@ import {
   type TimeControl,
   type Welcome,
 } from "./protocol/messages.ts";
-import { parseTyped, play, promotes, type Promotion, type Squares, spoken } from "./rules.ts";
+import { type DrawClaim, parseTyped, play, promotes, type Promotion, type Squares, spoken } from "./rules.ts";
 import { type Asked, type Callbacks, Connection, type Incoming, Lost, Refused, type SocketLike, type Status } from "./socket.ts";
 import { sound, type Sound } from "./sound.ts";
 import { colorName, errorText, resultText } from "./text.ts";
@@ -497,20 +497,20 @@ export class App {
   act(
     type: Extract<
       keyof ClientMessages,
-      | "resign" | "abort" | "offer_draw" | "accept_draw" | "decline_draw" | "claim_draw" | "claim_victory"
+      | "resign" | "abort" | "offer_draw" | "accept_draw" | "decline_draw" | "claim_victory"
       | "offer_rematch" | "accept_rematch" | "decline_rematch"
       | "offer_takeback" | "accept_takeback" | "decline_takeback"
     >,
   ): void {
-    const game = this.game;
-    if (!game) return;
-    this.connection.request(type, { gameId: game.id }, { repeat: true }).answer.then(
-      () => {
-        if (type === "offer_draw") this.toast("Draw offered.");
-        if (type === "offer_takeback") this.toast("Takeback asked for.");
-      },
-      (error: unknown) => this.report(error),
-    );
+    if (this.game) this.ask(type, { gameId: this.game.id });
+  }
+
+  claimDraw({ move }: DrawClaim): void {
+    if (this.game) this.ask("claim_draw", { gameId: this.game.id, ...(move && { move: move.uci }) });
+  }
+
+  private ask<K extends keyof ClientMessages>(type: K, payload: ClientMessages[K]): void {
+    this.connection.request(type, payload, { repeat: true }).answer.catch((error: unknown) => this.report(error));
   }
 
   chat(text: string): Promise<boolean> {
@@ -634,7 +634,8 @@ export class App {
   }
 
   closeResult(): void {
-    this.setLook({ resultSeen: true });
+    // A result that is still to come will be shown.
+    if (this.game?.over) this.setLook({ resultSeen: true });
   }
 
   prefer(patch: Partial<Preferences>): void {

@@ -5,11 +5,13 @@ export type Theme = "system" | "light" | "dark";
 export interface Preferences {
   theme: Theme;
   sound: boolean;
+  /** Whether chat is shown. */
+  chat: boolean;
   /** Shown name of a guest; empty for the one the gateway gives. */
   name: string;
 }
 
-const DEFAULTS: Preferences = { theme: "system", sound: false, name: "" };
+const DEFAULTS: Preferences = { theme: "system", sound: false, chat: true, name: "" };
 const KEYS = { preferences: "rookery.preferences", token: "rookery.token" };
 
 function read(key: string): string | null {

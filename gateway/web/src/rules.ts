@@ -155,14 +155,29 @@ export function material(fen: string): { lost: Record<Color, Piece[]>; ahead: nu
   return { lost, ahead };
 }
 
-/** Why the side to move may claim a draw, if it may. */
-export function claimable(positions: readonly string[]): "threefold repetition" | "fifty moves" | null {
+export interface DrawClaim {
+  reason: "threefold repetition" | "fifty moves";
+  /** The move that would bring it about; null when it stands on the board already. */
+  move: Played | null;
+}
+
+/** Why the side to move may claim a draw, if it may: by what stands on the board, or by a move it intends. */
+export function drawClaim(positions: readonly string[]): DrawClaim | null {
   const key = (fen: string): string => fen.split(" ").slice(0, 4).join(" ");
   const last = positions.at(-1);
   if (!last) return null;
-  const now = key(last);
-  if (positions.filter((fen) => key(fen) === now).length >= 3) return "threefold repetition";
-  return Number(last.split(" ")[4]) >= 100 ? "fifty moves" : null;
+  const quietPlies = Number(last.split(" ")[4]);
+  const seen = new Map<string, number>();
+  for (const fen of positions) seen.set(key(fen), (seen.get(key(fen)) ?? 0) + 1);
+  if ((seen.get(key(last)) ?? 0) >= 3) return { reason: "threefold repetition", move: null };
+  if (quietPlies >= 100) return { reason: "fifty moves", move: null };
+  // A position stands for the third time after eight quiet half moves at the earliest.
+  if (quietPlies < 7) return null;
+  const moves = new Chess(last).moves({ verbose: true });
+  const repeating = moves.find((move) => (seen.get(key(move.after)) ?? 0) >= 2);
+  const fiftieth = quietPlies === 99 ? moves.find((move) => move.after.split(" ")[4] === "100" && !move.san.endsWith("#")) : undefined;
+  const move = repeating ?? fiftieth;
+  return move ? { reason: repeating ? "threefold repetition" : "fifty moves", move: play(last, squaresOf(move.lan)) } : null;
 }
 
 /** Positions after each half move, the first one included. */

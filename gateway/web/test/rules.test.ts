@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { checkedKing, claimable, describeSquare, legalTargets, material, parseTyped, play, positionsOf, premoveTargets, promotes, spoken, START_FEN } from "../src/rules.ts";
+import { checkedKing, drawClaim, describeSquare, legalTargets, material, parseTyped, play, positionsOf, premoveTargets, promotes, spoken, START_FEN } from "../src/rules.ts";
 
 const CASTLE = "r3k2r/8/8/8/8/8/8/R3K2R w KQkq - 0 1";
 const PROMOTION = "8/4P1k1/8/8/8/8/8/4K3 w - - 0 1";
@@ -36,9 +36,15 @@ test("promotion, check, material, repetition", () => {
   expect(material("rnb1kbnr/pppppppp/8/8/8/8/PPPPPPP1/RNBQKBNR w KQkq - 0 1")).toEqual({ lost: { white: ["p"], black: ["q"] }, ahead: 8 });
   expect(material("1nbqkbnr/8/8/8/8/8/8/QNBQKBNR w - - 0 1").lost.white).toEqual(["r", "p", "p", "p", "p", "p", "p", "p"]);
   const back = ["g1f3", "g8f6", "f3g1", "f6g8"];
-  expect(claimable(positionsOf(START_FEN, back))).toBeNull();
-  expect(claimable(positionsOf(START_FEN, [...back, ...back]))).toBe("threefold repetition");
-  expect(claimable(["8/8/8/4k3/8/8/4K3/R7 w - - 100 90"])).toBe("fifty moves");
+  const repeated = (...moves: string[]) => drawClaim(positionsOf(START_FEN, [...back, ...moves]));
+  expect(repeated()).toBeNull();
+  expect(repeated("g1f3", "g8f6")).toBeNull();
+  // Black's knight would bring the first position for the third time; White's, earlier, nothing.
+  expect(repeated("g1f3", "g8f6", "f3g1")).toMatchObject({ reason: "threefold repetition", move: { san: "Ng8" } });
+  expect(repeated(...back)).toEqual({ reason: "threefold repetition", move: null });
+  expect(drawClaim(["8/8/8/4k3/8/8/4K3/R7 w - - 98 90"])).toBeNull();
+  expect(drawClaim(["8/8/8/4k3/8/8/4K3/R7 w - - 99 90"])).toMatchObject({ reason: "fifty moves", move: { capture: false } });
+  expect(drawClaim(["8/8/8/4k3/8/8/4K3/R7 w - - 100 90"])).toEqual({ reason: "fifty moves", move: null });
 });
 
 test.each([

@@ -1,9 +1,9 @@
 // What a player may do besides moving, and the opponent's offers.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import type { App } from "../app.ts";
 import { type Game, isOurTurn, isPlaying } from "../game.ts";
-import { claimable, other } from "../rules.ts";
+import { drawClaim, other } from "../rules.ts";
 import { Rematch } from "./game.tsx";
 import { Icon } from "./icons.tsx";
 
@@ -13,6 +13,8 @@ const ABORT_BEFORE_PLY = 2;
 const ARMED_MS = 4_000;
 
 export function Actions({ app, game }: { app: App; game: Game }) {
+  const ours = isOurTurn(game);
+  const claim = useMemo(() => (ours ? drawClaim(game.positions) : null), [ours, game.positions]);
   if (game.over) {
     return (
       <div class="actions">
@@ -22,12 +24,15 @@ export function Actions({ app, game }: { app: App; game: Game }) {
     );
   }
   if (!isPlaying(game)) return null;
-  const claim = isOurTurn(game) ? claimable(game.positions) : null;
   const young = game.moves.length < ABORT_BEFORE_PLY;
   const ownMoves = game.color === "white" ? game.moves.length > 0 : game.moves.length > 1;
   return (
     <div class="actions">
-      {claim && <button type="button" class="button primary" onClick={() => app.act("claim_draw")}>Claim draw: {claim}</button>}
+      {claim && (
+        <button type="button" class="button primary" onClick={() => app.claimDraw(claim)}>
+          Claim draw{claim.move && ` with ${claim.move.san}`}: {claim.reason}
+        </button>
+      )}
       <button
         type="button"
         class="button"

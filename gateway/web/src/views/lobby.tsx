@@ -37,7 +37,6 @@ export function Lobby({ app }: { app: App }) {
             ))}
           </div>
         )}
-        {seek !== undefined && <Seeking app={app} seek={seek} />}
         <div class="presets" role="group" aria-label="Find an opponent">
           {PRESETS.map((preset) => {
             const sought = seek !== undefined && same(seek, preset);
@@ -60,6 +59,8 @@ export function Lobby({ app }: { app: App }) {
             <span>Your own time</span>
           </button>
         </div>
+        {/* Below, so that no button slips away from under the hand. */}
+        {seek !== undefined && <Seeking app={app} seek={seek} />}
         <button type="button" class="button wide" disabled={offline} onClick={() => setDialog("friend")}>
           <Icon name="friend" /> Play a friend by link
         </button>
