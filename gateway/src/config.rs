@@ -1,4 +1,17 @@
 //! Every setting of a node, with its flag, its environment variable and its default, checked before a port opens.
+//!
+//! A setting is a field of [`Config`], and nothing else: its key in the file is its flag without the dashes, and one whose
+//! value is hidden (`hide_env_values`) is a secret, which may also be read from a file (`--…-file`, `ROOKERY_…_FILE`).
+//! [`layers`] puts flag, environment, file and default in their order; [`show`] prints what came of it; [`reference`] writes
+//! `docs/configuration.md`.
+
+pub mod check;
+mod file;
+pub mod layers;
+pub mod reference;
+pub mod show;
+
+pub use layers::Settings;
 
 use clap::{Args, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
@@ -6,13 +19,21 @@ use std::{net::SocketAddr, path::PathBuf};
 /// Settings of `rookery serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
+    /// A file of settings (TOML): each is named by its flag without the dashes.
+    #[arg(long, env = "ROOKERY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Address of the public port: page, API and WebSocket. Port 0 takes any free one.
     #[arg(long, env = "ROOKERY_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Address of the admin port: health and drain.
+    /// Address of the admin port: health, metrics, status, and what an operator asks for. Beyond loopback it needs an admin token.
     #[arg(long, env = "ROOKERY_ADMIN_LISTEN", default_value = "127.0.0.1:9090")]
     pub admin_listen: SocketAddr,
+
+    /// Bearer token for the admin port, at least 16 bytes. With one, only `/livez` and `/readyz` answer without it.
+    #[arg(long, env = "ROOKERY_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
 
     /// Redis servers, repeatable or comma-separated. None: everything stays in this one process.
     #[arg(
@@ -60,14 +81,6 @@ pub struct Config {
     /// and kept in the data folder.
     #[arg(long, env = "ROOKERY_TOKEN_SECRET", hide_env_values = true)]
     pub token_secret: Option<String>,
-
-    /// File that holds the token secret.
-    #[arg(
-        long,
-        env = "ROOKERY_TOKEN_SECRET_FILE",
-        conflicts_with = "token_secret"
-    )]
-    pub token_secret_file: Option<PathBuf>,
 
     /// WebSocket connections this node takes; further ones are closed with 1013.
     #[arg(long, env = "ROOKERY_MAX_CONNECTIONS", default_value_t = 15_000)]
@@ -123,6 +136,9 @@ pub enum LogFormat {
 /// Shortest token secret taken, in bytes: HS256 is as strong as its key, and RFC 7518 section 3.2 asks for 256 bits.
 pub const TOKEN_SECRET_LEN_MIN: usize = 32;
 
+/// Shortest admin token taken, in bytes: nobody guesses that much through a port.
+pub const ADMIN_TOKEN_LEN_MIN: usize = 16;
+
 /// Files a node opens besides its clients' sockets: its ports, Redis, the journal, log files, requests by HTTP.
 const FILES_BESIDES_SOCKETS: u64 = 256;
 
@@ -145,35 +161,17 @@ impl Config {
         }
     }
 
-    /// The secret that signs tokens: from the flag, its file, or the data folder, where one is made if there is none.
+    /// The secret that signs tokens: as set, or from the data folder, where one is made if there is none.
     pub fn secret(&self) -> anyhow::Result<Vec<u8>> {
-        use anyhow::{Context, bail};
-        let secret = match (&self.token_secret, &self.token_secret_file) {
-            (Some(secret), _) => secret.clone().into_bytes(),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).with_context(|| {
-                    format!("--token-secret-file {} cannot be read", path.display())
-                })?;
-                text.trim().to_owned().into_bytes()
-            }
-            (None, None) if !self.redis_url.is_empty() => bail!(
-                "--token-secret (ROOKERY_TOKEN_SECRET) is needed with Redis: tokens signed by one node must be known to all; \
-                 make one with `openssl rand -hex 32`"
-            ),
-            (None, None) => return kept_secret(&self.data_dir),
-        };
-        if secret.len() < TOKEN_SECRET_LEN_MIN {
-            bail!(
-                "the token secret has {} bytes, it needs at least {TOKEN_SECRET_LEN_MIN}; make one with `openssl rand -hex 32`",
-                secret.len()
-            );
+        match &self.token_secret {
+            Some(secret) => Ok(secret.clone().into_bytes()),
+            None => kept_secret(&self.data_dir),
         }
-        Ok(secret)
     }
 }
 
 /// Raises the soft limit of open files to the hard one. Answers what it is now; `None` if there is none.
-fn raise_open_files() -> Option<u64> {
+pub(crate) fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use gateway::config::{Config, LogFormat};
+use gateway::config::{Config, LogFormat, Settings, layers, show};
 use std::{io::IsTerminal, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -18,12 +18,47 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a gateway.
-    Serve(Box<Config>),
+    Serve {
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Print the settings in effect and where each comes from, as TOML; secrets are hidden.
+    Config {
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(config) = Cli::parse().command;
+    match Cli::parse().command {
+        Command::Serve { settings } => run(settings.config),
+        Command::Config { settings } => print_config(&settings),
+    }
+}
+
+/// Exit code 2, as for a flag that clap refuses: the settings are wrong, and starting again will not help.
+const WRONG_SETTINGS: u8 = 2;
+
+fn print_config(settings: &Settings) -> ExitCode {
+    print!("{}", show::toml(settings));
+    for mistake in settings.config.mistakes() {
+        eprintln!("rookery: {mistake}");
+    }
+    match settings.config.mistakes().is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(WRONG_SETTINGS),
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    if let Err(error) = config.check() {
+        eprintln!("rookery: {error}");
+        return ExitCode::from(WRONG_SETTINGS);
+    }
     init_logs(config.log_format);
+    for (name, near) in layers::strays() {
+        tracing::warn!("{name} is no setting; did you mean {near}?");
+    }
     // rustls asks for its cryptography to be named; needed by rediss:// URLs.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -36,7 +71,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(*config)) {
+    match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rookery: {error:#}");

@@ -62,6 +62,7 @@ pub async fn start(
     config: Config,
     backplane: Option<Arc<dyn Backplane>>,
 ) -> anyhow::Result<Running> {
+    config.check()?;
     let secret = config.secret()?;
     let listener = listen::bind(config.listen)
         .with_context(|| format!("--listen {} cannot be opened", config.listen))?;

@@ -175,14 +175,8 @@ pub fn assert_no_panics() {
 
 /// The settings of these flags.
 pub(crate) fn config(flags: &[String]) -> Config {
-    #[derive(clap::Parser)]
-    struct Flags {
-        #[command(flatten)]
-        config: Config,
-    }
-    let words = std::iter::once("rookery".to_owned()).chain(flags.iter().cloned());
-    let flags: Flags = clap::Parser::try_parse_from(words).expect("flags of `rookery serve`");
-    flags.config
+    let settings = gateway::config::Settings::parse(flags);
+    settings.expect("flags of `rookery serve`").config
 }
 
 /// Logs of gateways in this process go where the test's output goes; `RUST_LOG` says how much.
