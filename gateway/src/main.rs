@@ -23,7 +23,8 @@ enum Command {
         settings: Box<Settings>,
     },
     /// Print the settings in effect and where each comes from, as TOML; secrets are hidden.
-    Config {
+    #[command(name = "config")]
+    ShowConfig {
         #[command(flatten)]
         settings: Box<Settings>,
     },
@@ -32,7 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve { settings } => run(settings.config),
-        Command::Config { settings } => print_config(&settings),
+        Command::ShowConfig { settings } => print_config(&settings),
     }
 }
 
@@ -123,5 +124,15 @@ fn init_logs(format: LogFormat) {
         logs.json().flatten_event(true).init();
     } else {
         logs.init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_fit_together() {
+        super::Cli::command().debug_assert();
     }
 }
