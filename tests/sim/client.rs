@@ -57,6 +57,8 @@ pub struct Client {
     /// Games this client heard of and may watch.
     pub heard_of: Vec<String>,
     pub invited: Vec<String>,
+    /// Of those, the games whose start this connection is to be told of.
+    pub awaits: BTreeSet<String>,
     next_id: u64,
     /// Ids of requests to leave a room, to leave a pool, and to seek.
     leaves: BTreeSet<u64>,
@@ -99,6 +101,7 @@ impl Client {
             seeking: None,
             heard_of: Vec::new(),
             invited: Vec::new(),
+            awaits: BTreeSet::new(),
             // Ids are the user's own, also when he has two clients.
             next_id: index as u64 * 1_000_000,
             leaves: BTreeSet::new(),
@@ -123,6 +126,7 @@ impl Client {
         self.line = Line::Down;
         self.witness.connected();
         self.seeking = None;
+        self.awaits.clear();
         for view in self.views.values_mut() {
             view.joined = false;
         }
@@ -167,6 +171,7 @@ impl Client {
                 if value["type"] == "init_game" {
                     self.seeking = None;
                 }
+                self.awaits.remove(&game);
                 let last = self.views.get(&game).and_then(|view| view.last.clone());
                 self.views.insert(game.clone(), View::of(payload, last));
             }
@@ -176,7 +181,10 @@ impl Client {
                 }
             }
             "waiting" => self.seeking = Some(payload["timeControl"].clone()),
-            "game_added" => self.invited.push(game),
+            "game_added" => {
+                self.awaits.insert(game.clone());
+                self.invited.push(game);
+            }
             "welcome" => {
                 for game in payload["activeGames"].as_array().into_iter().flatten() {
                     let game = game.as_str().unwrap_or_default().to_owned();
@@ -194,6 +202,8 @@ impl Client {
         let id = self.next_id;
         if matches!(kind, "leave_room" | "exit_game") {
             self.leaves.insert(id);
+            self.awaits
+                .remove(payload["gameId"].as_str().unwrap_or_default());
         }
         if kind == "cancel_seek" {
             self.cancels.insert(id);

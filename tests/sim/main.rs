@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod moments;
 mod mutants;
 mod view;
 mod wire;
@@ -27,17 +28,22 @@ const SEEDS: u64 = 500;
 
 /// Plays one seed to its end. Answers what the checkers object to, and all that happened.
 fn play(plan: Plan) -> (Vec<String>, Vec<String>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async move {
+    in_its_own_time(async move {
         let mut world = World::new(plan);
         world.play().await;
         world.settle().await;
         world.judge().await
     })
+}
+
+/// Runs something whose time passes as fast as it can.
+fn in_its_own_time<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(what)
 }
 
 fn setting(name: &str) -> Option<u64> {

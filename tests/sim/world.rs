@@ -152,16 +152,7 @@ impl World {
     fn start(&mut self, site: usize) {
         self.starts += 1;
         self.note(&format!("node {site} starts"));
-        let settings = [
-            "sim",
-            "--messages-per-second",
-            "1000",
-            "--games-per-user",
-            "1000",
-            "--drain-seconds",
-            "2",
-        ];
-        let config = Settings::parse_from(settings).config;
+        let config = config();
         let random = Random::seeded(self.plan.seed << 16 | self.starts);
         let network = if self.peace {
             faulty::Plan::calm(self.plan.seed)
@@ -170,8 +161,7 @@ impl World {
         };
         let faulty = Faulty::new(Arc::new(self.backplane.clone()), network, self.starts);
         let wire = Arc::new(Wire::new(faulty, self.plan.mutant));
-        let secret = b"not a secret, but long enough to be one";
-        let node = Node::new(config, format!("node-{site}"), wire.clone(), secret, random);
+        let node = Node::new(config, format!("node-{site}"), wire.clone(), SECRET, random);
         self.sites[site] = Some(Site {
             node,
             wire,
@@ -514,6 +504,14 @@ impl World {
             for asked in client.open.values() {
                 wrong.push(format!("{} has no answer to {}", client.name, asked.text));
             }
+            for game in &client.awaits {
+                if self.end(game).await.is_some() {
+                    wrong.push(format!(
+                        "{} invited to game {game}, and was not told that it began",
+                        client.name
+                    ));
+                }
+            }
             for (game, view) in &client.views {
                 let end = self.end(game).await;
                 if !view.joined || end != Some((view.epoch.clone(), view.seq)) {
@@ -695,9 +693,24 @@ impl World {
     }
 }
 
-/// The gateway's settings with their defaults.
-#[derive(Parser)]
-struct Settings {
-    #[command(flatten)]
-    config: Config,
+/// Signs tokens.
+pub const SECRET: &[u8] = b"not a secret, but long enough to be one";
+
+/// A node's settings: limits that are no matter here are far away.
+pub fn config() -> Config {
+    #[derive(Parser)]
+    struct Settings {
+        #[command(flatten)]
+        config: Config,
+    }
+    let settings = [
+        "sim",
+        "--messages-per-second",
+        "1000",
+        "--games-per-user",
+        "1000",
+        "--drain-seconds",
+        "2",
+    ];
+    Settings::parse_from(settings).config
 }

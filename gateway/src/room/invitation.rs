@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::FutureExt;
-use pubsub::{Answer, Append, Appended};
+use pubsub::{Answer, Append, Appended, Log};
 use serde::{Deserialize, Serialize};
 use shared::{
     GameId, Timestamp,
@@ -82,6 +82,14 @@ impl Invitation {
     }
 }
 
+/// What there is of a room of which no log was known.
+pub(super) enum Found {
+    /// The record of its invitation.
+    Invitation(Bytes),
+    /// No invitation; and the log, if there is one after all.
+    Log(Option<Log>),
+}
+
 /// What came of making a game.
 pub(super) enum Made {
     /// The append's answer.
@@ -114,11 +122,7 @@ impl Task {
             if pending.verified {
                 self.not_found(&pending);
             } else {
-                let (backplane, key) = (self.node.backplane.clone(), Invitation::key(&self.game));
-                self.job = Some(Job::invite(
-                    pending,
-                    async move { backplane.get(&key).await }.boxed(),
-                ));
+                self.job = Some(self.look_up(pending));
             }
             return None;
         };
@@ -172,19 +176,37 @@ impl Task {
         }
     }
 
+    /// Looks for an invitation. A game takes its invitation away when it begins, so where there is none the log is read
+    /// again: there may be one now, of which this node has not heard yet.
+    fn look_up(&self, pending: Pending) -> Job {
+        let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
+        let key = Invitation::key(&self.game);
+        let future = async move {
+            Ok(match backplane.get(&key).await? {
+                Some(record) => Found::Invitation(record),
+                None => Found::Log(backplane.read(&room, 0).await?),
+            })
+        };
+        Job::invite(pending, future.boxed())
+    }
+
     /// The look-up of an invitation is done.
-    pub(super) fn invitation_found(&mut self, mut pending: Pending, answer: Answer<Option<Bytes>>) {
-        match answer {
-            Ok(record) => {
-                let found = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-                if let State::Absent(absent) = &mut self.state {
-                    absent.invitation = found;
+    pub(super) async fn looked_up(&mut self, mut pending: Pending, answer: Answer<Found>) {
+        let invitation = match answer {
+            Ok(Found::Invitation(record)) => serde_json::from_slice(&record).ok(),
+            Ok(Found::Log(log)) => {
+                if self.took(log).await.is_err() {
+                    return self.later(pending);
                 }
-                pending.verified = true;
-                self.pending.push_front(pending);
+                None
             }
-            Err(_) => self.later(pending),
+            Err(_) => return self.later(pending),
+        };
+        if let State::Absent(absent) = &mut self.state {
+            absent.invitation = invitation;
+            pending.verified = true;
         }
+        self.pending.push_front(pending);
     }
 
     /// Starts making the game. `counted` is the player whose number of games is looked at first.

@@ -4,7 +4,7 @@
 
 use super::{
     AskKind, Live,
-    invitation::Made,
+    invitation::{Found, Made},
     task::{Pending, State, Task, Work},
 };
 use crate::{
@@ -52,7 +52,7 @@ enum JobKind {
 pub(super) enum Done {
     Appended(Answer<Appended>),
     Read(Answer<Option<Log>>),
-    Record(Answer<Option<Bytes>>),
+    Record(Answer<Found>),
     Made(Answer<Made>),
     Paused,
 }
@@ -73,7 +73,7 @@ impl Job {
     }
 
     /// Looks for an invitation.
-    pub fn invite(pending: Pending, future: BoxFuture<'static, Answer<Option<Bytes>>>) -> Job {
+    pub fn invite(pending: Pending, future: BoxFuture<'static, Answer<Found>>) -> Job {
         Job {
             kind: JobKind::Invite(pending),
             future: future.map(Done::Record).boxed(),
@@ -278,7 +278,7 @@ impl Task {
                 self.pending.push_front(pending);
             }
             (JobKind::Invite(pending), Done::Record(answer)) => {
-                self.invitation_found(pending, answer)
+                self.looked_up(pending, answer).await
             }
             (JobKind::Make(pending, first), Done::Made(answer)) => {
                 self.made(pending, first, answer).await
@@ -333,7 +333,7 @@ impl Task {
     }
 
     /// Takes in what the log has beyond this node's view.
-    async fn took(&mut self, log: Option<Log>) -> Answer<()> {
+    pub(super) async fn took(&mut self, log: Option<Log>) -> Answer<()> {
         let State::Live(live) = &self.state else {
             if let Some(log) = log {
                 self.feed.appended(log.epoch, log.first, log.events);
