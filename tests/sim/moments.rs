@@ -100,7 +100,10 @@ fn who_invites_is_told_of_the_game_whenever_the_guest_comes() {
             let [here, there] = two_nodes(seed);
             let mut alice = Person::comes("Alice", &here);
             let mut bob = Person::comes("Bob", &there);
-            alice.says("create_game", json!({"timeControl": null, "color": "white"}));
+            alice.says(
+                "create_game",
+                json!({"timeControl": null, "color": "white"}),
+            );
             let added = alice.hears("game_added").await.unwrap();
             sleep(Duration::from_millis(seed * 3)).await;
             bob.says("join_game", json!({"gameId": added["gameId"]}));
@@ -120,7 +123,10 @@ fn who_comes_as_a_game_begins_is_let_in() {
             let mut alice = Person::comes("Alice", &there);
             let mut bob = Person::comes("Bob", &there);
             let mut carol = Person::comes("Carol", &here);
-            alice.says("create_game", json!({"timeControl": null, "color": "white"}));
+            alice.says(
+                "create_game",
+                json!({"timeControl": null, "color": "white"}),
+            );
             let added = alice.hears("game_added").await.unwrap();
             carol.says("join_room", json!({"gameId": added["gameId"]}));
             sleep(Duration::from_millis(seed * 3)).await;
