@@ -90,6 +90,10 @@ pub struct Config {
     #[arg(long, env = "ROOKERY_HEARTBEAT_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat_seconds: u64,
 
+    /// A client that takes no byte for so many seconds while something waits for it is closed with 4008.
+    #[arg(long, env = "ROOKERY_WRITE_STALL_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub write_stall_seconds: u64,
+
     /// Time a leaving node takes to send its connections elsewhere.
     #[arg(long, env = "ROOKERY_DRAIN_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=600))]
     pub drain_seconds: u64,

@@ -81,6 +81,7 @@ pub async fn start(
             binary: false,
         },
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
+        write_stall: Duration::from_secs(config.write_stall_seconds),
         ..Limits::default()
     };
     let http_limits = listen::HttpLimits {

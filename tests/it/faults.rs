@@ -7,7 +7,7 @@ use crate::{
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tests::{
-    cluster::{Over, until},
+    cluster::{Over, PATIENCE, until},
     http,
     player::{BULLET, UNTIMED},
     scene::Scene,
@@ -81,7 +81,7 @@ async fn a_killed_gateways_games_go_on_elsewhere(over: Over) {
         scene.cluster.replace(0).await;
     })
     .await;
-    assert!(longest < Duration::from_secs(20), "{longest:?}");
+    assert!(longest < PATIENCE, "{longest:?}");
     scene.ends().await;
 }
 
@@ -149,7 +149,7 @@ async fn redis_restarts_with_its_data(over: Over) {
         }
     })
     .await;
-    assert!(longest < Duration::from_secs(12), "{longest:?}");
+    assert!(longest < PATIENCE, "{longest:?}");
     // Nobody's socket was closed.
     for (number, steady) in games.iter().enumerate() {
         let home = [number % 3, (number + 1) % 3].map(|node| scene.node(node).name.clone());
@@ -180,7 +180,7 @@ async fn redis_is_away_for_long(over: Over) {
         assert_eq!(answer["payload"]["retryable"], true);
     }
     let took = begun.elapsed();
-    assert!((4..9).contains(&took.as_secs()), "{took:?}");
+    assert!(took.as_secs() >= 4, "given up after {took:?}");
     // Everybody stays, and what needs no Redis works; nodes are ready, because it is nobody's own fault.
     for player in [&mut game.white, &mut game.black, &mut carol] {
         player.pings().await;
@@ -227,7 +227,7 @@ async fn subscriptions_are_cut_again_and_again(over: Over) {
         }
     })
     .await;
-    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    assert!(longest < PATIENCE, "{longest:?}");
     scene.ends().await;
 }
 

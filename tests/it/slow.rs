@@ -22,6 +22,14 @@ const ASKED: usize = 40;
 /// Bytes queued for one connection at most, and a frame.
 const QUEUE_MAX: usize = 256 * 1024 + 64 * 1024;
 
+/// He may go on not reading for longer than a loaded machine takes for the rest of the test: by default 10 s would end him.
+const PATIENT: [&str; 4] = [
+    "--messages-per-second",
+    "100000",
+    "--write-stall-seconds",
+    "600",
+];
+
 async fn one_who_will_not_read(scene: &Scene, token: Option<&str>) -> Player {
     let dial = Dial {
         receive_buffer_len: Some(4_096),
@@ -63,7 +71,7 @@ fn queued_max(scene: &Scene) -> usize {
 }
 
 async fn a_slow_spectator_is_given_a_snapshot_when_he_reads_on(over: Over) {
-    let scene = Scene::with(over, 2, &["--messages-per-second", "100000"]).await;
+    let scene = Scene::with(over, 2, &PATIENT).await;
     let mut long = a_long_game(&scene).await;
     let mut other = scene.game(UNTIMED, 0, 1).await;
     let mut slow = one_who_will_not_read(&scene, None).await;
@@ -109,7 +117,7 @@ async fn a_slow_spectator_is_given_a_snapshot_when_he_reads_on(over: Over) {
 }
 
 async fn a_slow_player_is_closed_and_comes_back(over: Over) {
-    let scene = Scene::with(over, 2, &["--messages-per-second", "100000"]).await;
+    let scene = Scene::with(over, 2, &PATIENT).await;
     let long = a_long_game(&scene).await;
     let mut game = scene.game(UNTIMED, 1, 1).await;
     let mut slow = one_who_will_not_read(&scene, Some(game.white.token())).await;

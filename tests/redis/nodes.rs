@@ -10,7 +10,7 @@ use tests::servers::RedisServer;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node on one server.
 pub async fn node(server: &RedisServer, name: &str) -> Redis {

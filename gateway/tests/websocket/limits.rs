@@ -15,7 +15,7 @@ use crate::server::Server;
 #[tokio::test]
 async fn silence_is_pinged_and_then_closed() {
     let limits = Limits {
-        heartbeat: Duration::from_millis(200),
+        heartbeat: Duration::from_secs(1),
         ..echo::limits()
     };
     let server = Server::with(limits, HttpLimits::default());
@@ -31,7 +31,7 @@ async fn silence_is_pinged_and_then_closed() {
         assert_eq!(client.frame().await.first, 0x89);
     }
     assert_eq!(client.frame().await.payload[..2], 4010u16.to_be_bytes());
-    // Five times 200 ms are more than the other one had.
+    // Five heartbeats are more than the other one had.
     patiently(answers).await.unwrap();
     drop(client);
     server.stop().await;

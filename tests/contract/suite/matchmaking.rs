@@ -56,31 +56,39 @@ impl Scene {
 }
 
 pub async fn a_seeker_waits_and_the_next_is_offered_to_him(nodes: Nodes) {
-    let (mut scene, offer) = Scene::offered(&nodes).await;
-    let told = scene.ear.message().await;
-    assert_eq!(told.topic, topic::OFFER);
-    let expected = Offer {
-        id: offer.clone(),
-        pool: scene.pool.clone(),
-        waiting: scene.waiting.id.clone(),
-        user: scene.other.user.clone(),
-        data: scene.other.data.clone(),
-    };
-    assert_eq!(Offer::decode(&told.body), Some(expected));
-    let pairing = Bytes::from_static(b"{\"game\":1}\nand more\0");
-    let accepted = nodes
-        .a
-        .accept_offer(&scene.pool, &offer, pairing.clone())
-        .await;
-    assert_eq!(accepted.unwrap(), Some(pairing.clone()));
-    let told = scene.other_ear.message().await;
-    let body = [offer.as_bytes(), b"\n", &pairing].concat();
-    assert_eq!(told, message(topic::PAIRED, body));
-    let settled = nodes.b.settle_offer(&scene.pool, &offer).await.unwrap();
-    assert_eq!(settled, Some(pairing));
-    // Both are out of the pool.
-    let third = nodes.seeker("third", "carl");
-    must_wait(&*nodes.c, &scene.pool, &third).await;
+    timely(
+        &nodes,
+        Duration::ZERO,
+        OFFER_TTL,
+        |nodes: Nodes| async move {
+            let (mut scene, offer) = Scene::offered(&nodes).await;
+            let told = scene.ear.message().await;
+            assert_eq!(told.topic, topic::OFFER);
+            let expected = Offer {
+                id: offer.clone(),
+                pool: scene.pool.clone(),
+                waiting: scene.waiting.id.clone(),
+                user: scene.other.user.clone(),
+                data: scene.other.data.clone(),
+            };
+            assert_eq!(Offer::decode(&told.body), Some(expected));
+            let pairing = Bytes::from_static(b"{\"game\":1}\nand more\0");
+            let accepted = nodes
+                .a
+                .accept_offer(&scene.pool, &offer, pairing.clone())
+                .await;
+            assert_eq!(accepted.unwrap(), Some(pairing.clone()));
+            let told = scene.other_ear.message().await;
+            let body = [offer.as_bytes(), b"\n", &pairing].concat();
+            assert_eq!(told, message(topic::PAIRED, body));
+            let settled = nodes.b.settle_offer(&scene.pool, &offer).await.unwrap();
+            assert_eq!(settled, Some(pairing));
+            // Both are out of the pool.
+            let third = nodes.seeker("third", "carl");
+            must_wait(&*nodes.c, &scene.pool, &third).await;
+        },
+    )
+    .await;
 }
 
 pub async fn seeks_of_one_user_are_never_paired(nodes: Nodes) {
@@ -155,38 +163,54 @@ pub async fn a_lapsed_seek_is_never_paired(nodes: Nodes) {
 }
 
 pub async fn a_lapsed_seek_behind_a_live_one_is_never_paired(nodes: Nodes) {
-    let pool = nodes.name("pool");
-    let (first, second) = (nodes.seeker("first", "ann"), nodes.seeker("second", "ann"));
-    must_wait(&*nodes.a, &pool, &first).await;
-    must_wait(&*nodes.a, &pool, &second).await;
-    for _ in 0..3 {
-        sleep(SEEK_TTL / 2).await;
-        let ids = [first.id.clone()];
-        assert_eq!(
-            nodes.a.renew_seeks(&pool, &ids).await.unwrap(),
-            Vec::<String>::new()
-        );
-    }
-    let mut ear = Ear::new(&*nodes.a, &first.mailbox).await;
-    must_offer(&*nodes.b, &pool, &nodes.seeker("third", "bob")).await;
-    let offer = Offer::decode(&ear.message().await.body).unwrap();
-    assert_eq!(offer.waiting, first.id);
-    must_wait(&*nodes.b, &pool, &nodes.seeker("fourth", "carl")).await;
+    timely(
+        &nodes,
+        3 * SEEK_TTL / 2,
+        SEEK_TTL / 2,
+        |nodes: Nodes| async move {
+            let pool = nodes.name("pool");
+            let (first, second) = (nodes.seeker("first", "ann"), nodes.seeker("second", "ann"));
+            must_wait(&*nodes.a, &pool, &first).await;
+            must_wait(&*nodes.a, &pool, &second).await;
+            for _ in 0..3 {
+                sleep(SEEK_TTL / 2).await;
+                let ids = [first.id.clone()];
+                assert_eq!(
+                    nodes.a.renew_seeks(&pool, &ids).await.unwrap(),
+                    Vec::<String>::new()
+                );
+            }
+            let mut ear = Ear::new(&*nodes.a, &first.mailbox).await;
+            must_offer(&*nodes.b, &pool, &nodes.seeker("third", "bob")).await;
+            let offer = Offer::decode(&ear.message().await.body).unwrap();
+            assert_eq!(offer.waiting, first.id);
+            must_wait(&*nodes.b, &pool, &nodes.seeker("fourth", "carl")).await;
+        },
+    )
+    .await;
 }
 
 pub async fn a_renewed_seek_lives_on(nodes: Nodes) {
-    let scene = Scene::new(&nodes).await;
-    let stranger = nodes.name("stranger");
-    for _ in 0..4 {
-        sleep(SEEK_TTL / 2).await;
-        let ids = [stranger.clone(), scene.waiting.id.clone()];
-        let gone = nodes.c.renew_seeks(&scene.pool, &ids).await.unwrap();
-        assert_eq!(gone, std::slice::from_ref(&stranger));
-    }
-    must_offer(&*nodes.b, &scene.pool, &scene.other).await;
-    let ids = [scene.waiting.id.clone(), scene.other.id.clone()];
-    let gone = nodes.a.renew_seeks(&scene.pool, &ids).await.unwrap();
-    assert_eq!(gone, ids, "neither is in the pool any more");
+    timely(
+        &nodes,
+        2 * SEEK_TTL,
+        SEEK_TTL / 2,
+        |nodes: Nodes| async move {
+            let scene = Scene::new(&nodes).await;
+            let stranger = nodes.name("stranger");
+            for _ in 0..4 {
+                sleep(SEEK_TTL / 2).await;
+                let ids = [stranger.clone(), scene.waiting.id.clone()];
+                let gone = nodes.c.renew_seeks(&scene.pool, &ids).await.unwrap();
+                assert_eq!(gone, std::slice::from_ref(&stranger));
+            }
+            must_offer(&*nodes.b, &scene.pool, &scene.other).await;
+            let ids = [scene.waiting.id.clone(), scene.other.id.clone()];
+            let gone = nodes.a.renew_seeks(&scene.pool, &ids).await.unwrap();
+            assert_eq!(gone, ids, "neither is in the pool any more");
+        },
+    )
+    .await;
 }
 
 pub async fn a_cancelled_seek_is_never_paired(nodes: Nodes) {
@@ -233,37 +257,45 @@ pub async fn pools_are_apart(nodes: Nodes) {
 }
 
 pub async fn a_repeated_seek_is_the_same_seek(nodes: Nodes) {
-    let mut scene = Scene::new(&nodes).await;
-    for node in nodes.all() {
-        must_wait(&*node, &scene.pool, &scene.waiting).await;
-    }
-    let offer = must_offer(&*nodes.b, &scene.pool, &scene.other).await;
-    assert_eq!(
-        must_offer(&*nodes.b, &scene.pool, &scene.other).await,
-        offer
-    );
-    let pairing = Bytes::from_static(b"pairing");
-    nodes
-        .a
-        .accept_offer(&scene.pool, &offer, pairing.clone())
-        .await
-        .unwrap();
-    assert_eq!(
-        must_offer(&*nodes.c, &scene.pool, &scene.other).await,
-        offer
-    );
-    let settled = nodes.c.settle_offer(&scene.pool, &offer).await.unwrap();
-    assert_eq!(settled, Some(pairing));
-    assert_eq!(scene.ear.message().await.topic, topic::OFFER);
-    nodes
-        .a
-        .publish(&scene.waiting.mailbox, message("mark", ""))
-        .await
-        .unwrap();
-    scene
-        .ear
-        .nothing_before("mark", |signal| Some(signal.clone()))
-        .await;
+    timely(
+        &nodes,
+        Duration::ZERO,
+        OFFER_TTL,
+        |nodes: Nodes| async move {
+            let mut scene = Scene::new(&nodes).await;
+            for node in nodes.all() {
+                must_wait(&*node, &scene.pool, &scene.waiting).await;
+            }
+            let offer = must_offer(&*nodes.b, &scene.pool, &scene.other).await;
+            assert_eq!(
+                must_offer(&*nodes.b, &scene.pool, &scene.other).await,
+                offer
+            );
+            let pairing = Bytes::from_static(b"pairing");
+            nodes
+                .a
+                .accept_offer(&scene.pool, &offer, pairing.clone())
+                .await
+                .unwrap();
+            assert_eq!(
+                must_offer(&*nodes.c, &scene.pool, &scene.other).await,
+                offer
+            );
+            let settled = nodes.c.settle_offer(&scene.pool, &offer).await.unwrap();
+            assert_eq!(settled, Some(pairing));
+            assert_eq!(scene.ear.message().await.topic, topic::OFFER);
+            nodes
+                .a
+                .publish(&scene.waiting.mailbox, message("mark", ""))
+                .await
+                .unwrap();
+            scene
+                .ear
+                .nothing_before("mark", |signal| Some(signal.clone()))
+                .await;
+        },
+    )
+    .await;
 }
 
 pub async fn a_refused_offer_is_over(nodes: Nodes) {
@@ -332,52 +364,63 @@ pub async fn an_offer_lapses(nodes: Nodes) {
 }
 
 pub async fn an_accepted_offer_stays_accepted(nodes: Nodes) {
-    let (mut scene, offer) = Scene::offered(&nodes).await;
-    let pairing = Some(Bytes::from_static(b"first"));
-    for text in ["first", "second"] {
-        let accepted = nodes.a.accept_offer(&scene.pool, &offer, text.into()).await;
-        assert_eq!(accepted.unwrap(), pairing, "the pairing that holds");
-    }
-    nodes.a.refuse_offer(&scene.pool, &offer).await.unwrap();
-    sleep(OFFER_TTL + Duration::from_millis(200)).await;
-    for node in nodes.all() {
-        assert_eq!(
-            node.settle_offer(&scene.pool, &offer).await.unwrap(),
-            pairing
-        );
-    }
-    assert_eq!(scene.other_ear.message().await.topic, topic::PAIRED);
-    nodes
-        .a
-        .publish(&scene.other.mailbox, message("mark", ""))
-        .await
-        .unwrap();
-    let refusal = |signal: &Signal| match signal {
-        Signal::Message(message) => (message.topic == topic::REFUSED).then(|| message.clone()),
-        _ => None,
-    };
-    scene.other_ear.nothing_before("mark", refusal).await;
+    timely(&nodes, OFFER_TTL, OFFER_TTL, |nodes: Nodes| async move {
+        let (mut scene, offer) = Scene::offered(&nodes).await;
+        let pairing = Some(Bytes::from_static(b"first"));
+        for text in ["first", "second"] {
+            let accepted = nodes.a.accept_offer(&scene.pool, &offer, text.into()).await;
+            assert_eq!(accepted.unwrap(), pairing, "the pairing that holds");
+        }
+        nodes.a.refuse_offer(&scene.pool, &offer).await.unwrap();
+        sleep(OFFER_TTL + Duration::from_millis(200)).await;
+        for node in nodes.all() {
+            assert_eq!(
+                node.settle_offer(&scene.pool, &offer).await.unwrap(),
+                pairing
+            );
+        }
+        assert_eq!(scene.other_ear.message().await.topic, topic::PAIRED);
+        nodes
+            .a
+            .publish(&scene.other.mailbox, message("mark", ""))
+            .await
+            .unwrap();
+        let refusal = |signal: &Signal| match signal {
+            Signal::Message(message) => (message.topic == topic::REFUSED).then(|| message.clone()),
+            _ => None,
+        };
+        scene.other_ear.nothing_before("mark", refusal).await;
+    })
+    .await;
 }
 
 pub async fn seeking_again_refuses_an_offer(nodes: Nodes) {
-    let (mut scene, offer) = Scene::offered(&nodes).await;
-    must_wait(&*nodes.a, &scene.pool, &scene.waiting).await;
-    assert_eq!(
-        scene.other_ear.message().await,
-        message(topic::REFUSED, offer.clone())
-    );
-    let accepted = nodes
-        .a
-        .accept_offer(&scene.pool, &offer, "late".into())
-        .await;
-    assert_eq!(accepted.unwrap(), None);
-    let again = must_offer(&*nodes.b, &scene.pool, &scene.other).await;
-    assert_ne!(again, offer);
-    let accepted = nodes
-        .a
-        .accept_offer(&scene.pool, &again, "now".into())
-        .await;
-    assert_eq!(accepted.unwrap(), Some("now".into()));
+    timely(
+        &nodes,
+        Duration::ZERO,
+        OFFER_TTL,
+        |nodes: Nodes| async move {
+            let (mut scene, offer) = Scene::offered(&nodes).await;
+            must_wait(&*nodes.a, &scene.pool, &scene.waiting).await;
+            assert_eq!(
+                scene.other_ear.message().await,
+                message(topic::REFUSED, offer.clone())
+            );
+            let accepted = nodes
+                .a
+                .accept_offer(&scene.pool, &offer, "late".into())
+                .await;
+            assert_eq!(accepted.unwrap(), None);
+            let again = must_offer(&*nodes.b, &scene.pool, &scene.other).await;
+            assert_ne!(again, offer);
+            let accepted = nodes
+                .a
+                .accept_offer(&scene.pool, &again, "now".into())
+                .await;
+            assert_eq!(accepted.unwrap(), Some("now".into()));
+        },
+    )
+    .await;
 }
 
 pub async fn a_pairing_lapses(nodes: Nodes) {
@@ -478,7 +521,13 @@ pub async fn nobody_is_paired_twice(nodes: Nodes) {
             pairs.entry(pairing).or_default().push(seeker);
         }
     }
-    assert!(pairs.len() >= USERS / 2 - 2, "{} pairs", pairs.len());
+    // On real servers some lapse, more of them the less time the machine has.
+    let least = if nodes.is_virtual() {
+        USERS / 2 - 2
+    } else {
+        USERS / 4
+    };
+    assert!(pairs.len() >= least, "{} pairs", pairs.len());
     for (pairing, pair) in pairs {
         let [one, other] = &pair[..] else {
             panic!("{pairing:?}: {pair:?}");
