@@ -58,7 +58,7 @@ impl Player {
     async fn append(&mut self) {
         let (room, append) = self.next();
         match self.backplane.append(&room, append).await.unwrap() {
-            Appended::Appended { epoch } => self.epoch = Some(epoch),
+            Appended::Appended { epoch, .. } => self.epoch = Some(epoch),
             other => panic!("{other:?}"),
         }
         self.seq += 1;

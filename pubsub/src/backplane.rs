@@ -1,6 +1,7 @@
 //! The contract between gateways and whatever they share: what each call promises about atomicity, order and delivery.
 //! Both implementations pass one suite, `tests/contract`; how they keep the promises is theirs.
 
+use crate::queue::{Backlog, Entry, QueuePosition, Take, Watermark};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -145,6 +146,8 @@ pub enum Appended {
     Appended {
         /// The log's life.
         epoch: Epoch,
+        /// Where they stand in the archive's queue, where there is one.
+        queued: Option<QueuePosition>,
     },
     /// The same bytes stand at that place already: an earlier attempt succeeded and its reply was lost. Nothing was done.
     AlreadyAppended {
@@ -515,4 +518,33 @@ pub trait Backplane: Send + Sync + fmt::Debug {
     /// The seeker who made the offer asks what became of it, and withdraws it if nothing yet: answers the pairing if it was
     /// accepted; otherwise it can no longer be.
     async fn settle_offer(&self, pool: &str, offer: &str) -> Answer<Option<Bytes>>;
+
+    /// Takes the next entries of the archive's queue that nobody has taken yet, oldest first in each partition; does not wait
+    /// for any. An entry taken stays in the queue until it is acknowledged. While several consumers read, one at a time has
+    /// the lease of a partition; the lease saves work and keeps order, but an entry may come to two consumers all the same,
+    /// and twice to one ([`Backplane::reclaim`]).
+    async fn take(&self, consumer: &str, take: &Take) -> Answer<Vec<Entry>>;
+
+    /// Takes over entries that anybody, this consumer too, took at least `idle` ago and has not acknowledged: he died, or his
+    /// answer was lost. At most about `limit`.
+    async fn reclaim(&self, consumer: &str, idle: Duration, limit: usize) -> Answer<Vec<Entry>>;
+
+    /// These entries are committed. Then the queue is trimmed up to the lowest entry that is not, never beyond; and the
+    /// watermarks that rose are told to [`crate::queue::queue_room`] (topic [`crate::queue::ARCHIVED`]).
+    async fn acknowledge(&self, positions: &[QueuePosition]) -> Answer<()>;
+
+    /// How far each partition's queue is archived; none of partitions that never had an entry.
+    async fn watermarks(&self) -> Answer<Vec<Watermark>>;
+
+    /// A position that all entries of this room stand at or below which were answered before the call; `None` where there is no
+    /// queue, or nothing was ever put into it.
+    async fn queue_end(&self, room: &Room) -> Answer<Option<QueuePosition>>;
+
+    /// How much waits for the archive.
+    async fn backlog(&self) -> Answer<Backlog>;
+
+    /// Forgets a room's log and deadline, if it is of this life and ends at `end`, nobody is in the room, and its entries, as far
+    /// as the backplane can tell, are archived. That they are is for the caller to know: he has seen them in the database. True if
+    /// the log is gone afterwards.
+    async fn forget(&self, room: &Room, epoch: &Epoch, end: Seq) -> Answer<bool>;
 }

@@ -4,7 +4,7 @@
 //! Every handle cloned from one [`Embedded`] is a node of the same backplane. Nothing here is a task or a timer: leases
 //! are looked at when somebody calls, so that a simulation with paused time sees exactly what it caused.
 //!
-//! Logs of finished games are kept, packed: there is no archive yet to move them to.
+//! Logs of finished games are kept, packed, until somebody who has archived them says [`Backplane::forget`].
 //!
 //! With [`Options::journal`], all of it that matters after a restart is written to disk first.
 
@@ -14,8 +14,10 @@ mod journal;
 mod log;
 mod partition;
 mod pool;
+mod queue;
 mod records;
 
+use crate::queue::{ARCHIVED, encode_watermarks, queue_room};
 use crate::*;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,8 +26,9 @@ use journal::{Appending, Image, Journal, Record};
 use log::PackedLog;
 use partition::{Judged, Partition};
 use pool::Pool;
+use queue::{Queue, Taken};
 use rand::{
-    SeedableRng,
+    RngExt, SeedableRng,
     distr::{Alphanumeric, SampleString},
     rngs::StdRng,
 };
@@ -57,6 +60,9 @@ pub struct Options {
     /// pairings; not seeks, leases, attendance and chat. While the disk is full, calls that would have to be
     /// remembered answer [`Unavailable`]. One process at a time may use a directory.
     pub journal: Option<PathBuf>,
+    /// Keep account of what is not archived. Only where an archive reads it. What a journal holds and was never archived is
+    /// queued at the start.
+    pub queue: bool,
     /// What the clock shows at the start; `None` for the wall's time. For simulations.
     pub start: Option<Millis>,
     /// Where the names of epochs and offers come from; `None` for unpredictable ones. For simulations.
@@ -77,6 +83,7 @@ struct Shared {
     pools: Mutex<HashMap<String, Pool>>,
     random: Mutex<StdRng>,
     journal: Option<Journal>,
+    queue: Option<Mutex<Queue>>,
     next_listener: AtomicU64,
 }
 
@@ -102,9 +109,15 @@ impl Embedded {
             );
             start = image.latest;
         }
-        let random = options
+        let mut random = options
             .seed
             .map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64);
+        let mut queue = options.queue.then(|| Queue::new(random.random()));
+        if let Some(queue) = &mut queue {
+            for (room, from) in image.unarchived() {
+                queue.enqueue(room, from, start);
+            }
+        }
         let shared = Shared {
             clock: Clock::starting_at(start),
             partitions: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
@@ -112,6 +125,7 @@ impl Embedded {
             pools: Mutex::default(),
             random: Mutex::new(random),
             journal,
+            queue: queue.map(Mutex::new),
             next_listener: AtomicU64::new(0),
         };
         for (room, log) in image.logs {
@@ -158,6 +172,30 @@ impl Embedded {
         };
         let written = journal.write(&record(), now);
         written.map_err(|error| Unavailable(format!("the journal cannot be written: {error}")))
+    }
+
+    /// Puts a room whose log has new events into the queue, if there is one. Call it with the room's partition locked.
+    fn enqueue(&self, room: &Room, from: Seq, now: Millis) -> Option<QueuePosition> {
+        let mut queue = lock(self.shared.queue.as_ref()?);
+        Some(queue.enqueue(room, from, now))
+    }
+
+    /// What was taken, with its events.
+    fn entry(&self, position: QueuePosition, taken: &Taken) -> Option<Entry> {
+        let log = self
+            .shared
+            .partition(&taken.room)
+            .read(&taken.room, taken.from)?;
+        let len = usize::try_from(taken.end.saturating_sub(taken.from)).ok()?;
+        let mut events = log.events;
+        events.truncate(len);
+        (log.epoch == taken.epoch).then(|| Entry {
+            position,
+            content: Content::Events {
+                room: taken.room.clone(),
+                log: Log { events, ..log },
+            },
+        })
     }
 
     fn tell(&self, mailbox: &Room, topic: &str, body: Bytes) {
@@ -243,8 +281,9 @@ impl Backplane for Embedded {
                 events: append.events.clone(),
             })
         })?;
+        let queued = self.enqueue(room, append.expected, now);
         partition.extend(room, &append, || PackedLog::new(epoch.clone()));
-        Ok(Appended::Appended { epoch })
+        Ok(Appended::Appended { epoch, queued })
     }
 
     async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>> {
@@ -452,5 +491,107 @@ impl Backplane for Embedded {
             }
             pairing
         }))
+    }
+
+    async fn take(&self, consumer: &str, take: &Take) -> Answer<Vec<Entry>> {
+        let Some(queue) = &self.shared.queue else {
+            return Ok(Vec::new());
+        };
+        let now = self.now_ms();
+        let rooms = lock(queue).candidates(consumer, take, now);
+        let mut entries = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            // The log must not grow between what is noted as taken and what is read.
+            let partition = self.shared.partition(&room);
+            let Some(log) = partition.log(&room) else {
+                lock(queue).drop_room(&room);
+                continue;
+            };
+            let taken = lock(queue).take(&room, &log.epoch, log.end(), now);
+            if let Some((position, taken)) = taken {
+                let log = Log {
+                    epoch: taken.epoch,
+                    first: taken.from,
+                    events: log.events(taken.from),
+                };
+                let content = Content::Events { room, log };
+                entries.push(Entry { position, content });
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn reclaim(&self, _consumer: &str, idle: Duration, limit: usize) -> Answer<Vec<Entry>> {
+        let Some(queue) = &self.shared.queue else {
+            return Ok(Vec::new());
+        };
+        let stale = lock(queue).reclaim(millis(idle), limit, self.now_ms());
+        let entry = |(position, taken)| {
+            let entry = self.entry(position, &taken);
+            if entry.is_none() {
+                // The log has another life now, or none: these events are in no log any more.
+                lock(queue).acknowledge(&[position]);
+            }
+            entry
+        };
+        Ok(stale.into_iter().filter_map(entry).collect())
+    }
+
+    async fn acknowledge(&self, positions: &[QueuePosition]) -> Answer<()> {
+        let Some(queue) = &self.shared.queue else {
+            return Ok(());
+        };
+        let now = self.now_ms();
+        let mark = {
+            let mut queue = lock(queue);
+            for archived in queue.archived_with(positions) {
+                self.remember(now, || Record::Archived {
+                    room: archived.room,
+                    epoch: archived.epoch,
+                    end: archived.end,
+                })?;
+            }
+            queue.acknowledge(positions);
+            queue.watermark()
+        };
+        if let Some(mark) = mark {
+            self.tell(&queue_room(), ARCHIVED, encode_watermarks(&[mark]));
+        }
+        Ok(())
+    }
+
+    async fn watermarks(&self) -> Answer<Vec<Watermark>> {
+        let queue = self.shared.queue.iter();
+        Ok(queue.filter_map(|queue| lock(queue).watermark()).collect())
+    }
+
+    async fn queue_end(&self, _room: &Room) -> Answer<Option<QueuePosition>> {
+        let queue = self.shared.queue.as_ref();
+        Ok(queue.and_then(|queue| lock(queue).end()))
+    }
+
+    async fn backlog(&self) -> Answer<Backlog> {
+        let queue = self.shared.queue.as_ref();
+        Ok(queue.map(|queue| lock(queue).backlog()).unwrap_or_default())
+    }
+
+    async fn forget(&self, room: &Room, epoch: &Epoch, end: Seq) -> Answer<bool> {
+        let now = self.now_ms();
+        let mut partition = self.shared.partition(room);
+        let Some(log) = partition.log(room) else {
+            return Ok(true);
+        };
+        let archived = |queue: &Mutex<Queue>| lock(queue).is_archived(room);
+        let may = (&log.epoch, log.end()) == (epoch, end)
+            && self.shared.queue.as_ref().is_none_or(archived)
+            && !partition.is_attended(room, now);
+        if may {
+            self.remember(now, || Record::Forget {
+                room: room.clone(),
+                bytes: log.len() as u64,
+            })?;
+            partition.forget(room);
+        }
+        Ok(may)
     }
 }

@@ -2,14 +2,19 @@
 //! played; anyone could build another one on it.
 //!
 //! [`Backplane`] is the contract. [`embedded`] keeps it within one process, [`redis`] between many. [`feed`] turns a room's
-//! unreliable doorbell into an ordered stream.
+//! unreliable doorbell into an ordered stream. [`queue`] is what an archive takes events from, and [`progress`] how others
+//! know how far it is.
 
 pub mod backplane;
 pub mod embedded;
 pub mod feed;
+pub mod progress;
+pub mod queue;
 pub mod redis;
 
 pub use backplane::*;
 pub use embedded::Embedded;
 pub use feed::{Feed, FeedItem};
+pub use progress::Progress;
+pub use queue::{Backlog, Content, Entry, QueuePosition, Take, Watermark};
 pub use redis::{Redis, RedisOptions};

@@ -5,8 +5,9 @@
 //! atomic is a Lua script of its own name. `subscriber` hears what is published.
 
 use crate::{
-    Answer, Append, Appended, Attendance, Backplane, CALL_TIMEOUT, Epoch, Health, Log, Message,
-    Millis, Put, Room, Seeker, Seq, Sought, Subscription,
+    Answer, Append, Appended, Attendance, Backlog, Backplane, CALL_TIMEOUT, Entry, Epoch, Health,
+    Log, Message, Millis, Put, QueuePosition, Room, Seeker, Seq, Sought, Subscription, Take,
+    Watermark,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,12 +20,14 @@ use topology::Topology;
 
 mod call;
 mod clock;
+mod every;
 mod keys;
 mod link;
 mod log;
 mod matchmaking;
 mod message;
 mod options;
+mod queue;
 mod records;
 mod rooms;
 mod script;
@@ -49,6 +52,7 @@ struct Shared {
     keys: Keys,
     topology: Arc<Topology>,
     queue: bool,
+    archivers: queue::Leases,
 }
 
 impl Shared {
@@ -102,6 +106,7 @@ impl Redis {
             keys,
             topology,
             queue: plan.queue,
+            archivers: queue::Leases::default(),
         });
         Ok(Redis { shared, subscriber })
     }
@@ -229,5 +234,33 @@ impl Backplane for Redis {
 
     async fn settle_offer(&self, pool: &str, offer: &str) -> Answer<Option<Bytes>> {
         self.shared.settle_offer(pool, offer).await
+    }
+
+    async fn take(&self, consumer: &str, take: &Take) -> Answer<Vec<Entry>> {
+        self.shared.take(consumer, take).await
+    }
+
+    async fn reclaim(&self, consumer: &str, idle: Duration, limit: usize) -> Answer<Vec<Entry>> {
+        self.shared.reclaim(consumer, idle, limit).await
+    }
+
+    async fn acknowledge(&self, positions: &[QueuePosition]) -> Answer<()> {
+        self.shared.acknowledge(positions).await
+    }
+
+    async fn watermarks(&self) -> Answer<Vec<Watermark>> {
+        self.shared.watermarks().await
+    }
+
+    async fn queue_end(&self, room: &Room) -> Answer<Option<QueuePosition>> {
+        self.shared.queue_end(room).await
+    }
+
+    async fn backlog(&self) -> Answer<Backlog> {
+        self.shared.backlog().await
+    }
+
+    async fn forget(&self, room: &Room, epoch: &Epoch, end: Seq) -> Answer<bool> {
+        self.shared.forget(room, epoch, end).await
     }
 }

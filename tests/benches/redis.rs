@@ -60,7 +60,7 @@ impl Player {
             deadline: Some(now + 60_000),
         };
         match self.node.append(&room, append).await.unwrap() {
-            Appended::Appended { epoch } => self.epoch = Some(epoch),
+            Appended::Appended { epoch, .. } => self.epoch = Some(epoch),
             other => panic!("{other:?}"),
         }
         self.seq += 1;

@@ -59,6 +59,7 @@ one_by_one!(
     channel { a_listener_who_is_busy_is_told_to_resynchronise the_same_bytes_come_in_order_to_every_node }
     feed { every_node_sees_the_same_dense_room }
     matchmaking { accepting_and_settling_agree nobody_is_paired_twice }
+    queue { what_is_appended_is_taken_once_and_in_order }
     records { one_of_many_puts_wins }
 );
 
@@ -67,17 +68,27 @@ fn nodes_of(backplane: Embedded) -> [Arc<dyn Backplane>; 3] {
 }
 
 async fn embedded() -> Nodes {
-    Nodes::of_virtual_time(nodes_of(Embedded::in_memory()))
+    Nodes::of_virtual_time(nodes_of(queued()))
+}
+
+/// In memory, with a queue for the archive.
+fn queued() -> Embedded {
+    let options = Options {
+        queue: true,
+        ..Options::default()
+    };
+    Embedded::new(options).unwrap()
 }
 
 async fn embedded_on_threads() -> Nodes {
-    Nodes::of_real_time(nodes_of(Embedded::in_memory()), ())
+    Nodes::of_real_time(nodes_of(queued()), ())
 }
 
 async fn embedded_with_journal() -> Nodes {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         journal: Some(dir.path().into()),
+        queue: true,
         ..Options::default()
     };
     let nodes = nodes_of(Embedded::new(options).unwrap());
@@ -85,7 +96,7 @@ async fn embedded_with_journal() -> Nodes {
 }
 
 async fn faulty_at_peace() -> Nodes {
-    let inner = Arc::new(Embedded::in_memory());
+    let inner = Arc::new(queued());
     let node = |number| Arc::new(Faulty::new(inner.clone(), Plan::calm(0), number)) as _;
     Nodes::of_virtual_time([0, 1, 2].map(node))
 }

@@ -180,7 +180,7 @@ pub fn append(
 /// Appends, which must succeed.
 pub async fn must_append(node: &dyn Backplane, room: &Room, append: Append) -> Epoch {
     match node.append(room, append).await.unwrap() {
-        Appended::Appended { epoch } => epoch,
+        Appended::Appended { epoch, .. } => epoch,
         other => panic!("{other:?}"),
     }
 }

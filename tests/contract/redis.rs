@@ -57,7 +57,7 @@ pub async fn sentinel() -> ([Arc<dyn Backplane>; 3], RedisSentinels) {
 }
 
 /// Runs all checks on the same three nodes, as starting so many servers for each would take minutes: all at once, but for those
-/// of deadlines, which would wait for each other's leases.
+/// of deadlines and of the queue, which would wait for each other's leases.
 macro_rules! all_at_once {
     ($kind:ident, $($group:ident { $($check:ident)* })*) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +71,7 @@ macro_rules! all_at_once {
                 let (own, mine) = (nodes(), turn.clone());
                 running.push((name, tokio::spawn(async move {
                     let _turn = match stringify!($group) {
-                        "deadlines" => Some(mine.lock().await),
+                        "deadlines" | "queue" => Some(mine.lock().await),
                         _ => None,
                     };
                     crate::suite::$group::$check(own).await;

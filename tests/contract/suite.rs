@@ -9,6 +9,7 @@ pub mod deadlines;
 pub mod feed;
 pub mod matchmaking;
 pub mod node;
+pub mod queue;
 pub mod records;
 
 /// Hands the list of all checks to a macro.
@@ -57,6 +58,15 @@ macro_rules! checks {
                 absence_starts_anew_after_a_gap
                 mere_numbers_are_told_once_a_second
                 four_groups_are_counted
+            }
+            queue {
+                what_is_appended_is_taken_once_and_in_order
+                an_entry_held_back_holds_the_watermark_back
+                what_a_dead_consumer_took_is_reclaimed
+                one_consumer_reads_at_a_time
+                whoever_waits_is_told
+                the_end_of_a_queue_covers_a_room
+                what_is_over_and_archived_is_forgotten
             }
             records {
                 a_record_is_the_same_on_every_node

@@ -34,11 +34,8 @@ async fn an_append_is_one_round_trip() {
         let mut append = event(&node, Some(&epoch), seq, "move");
         append.deadline = Some(node.now() + 1000);
         let appended = node.append(&room, append).await.unwrap();
-        assert_eq!(
-            appended,
-            Appended::Appended {
-                epoch: epoch.clone()
-            }
+        assert!(
+            matches!(&appended, Appended::Appended { epoch: e, queued: Some(_) } if *e == epoch)
         );
     }
     let after = all_calls(&server).await;
@@ -47,7 +44,7 @@ async fn an_append_is_one_round_trip() {
     for (name, count) in after {
         let calls = count - before.get(&name).copied().unwrap_or(0);
         match name.as_str() {
-            "evalsha" | "llen" | "lindex" | "rpush" | "zadd" | "xadd" => {
+            "evalsha" | "llen" | "lindex" | "rpush" | "zadd" | "hget" | "xadd" => {
                 assert_eq!(calls, MOVES, "{name}")
             }
             "spublish" | "time" => {
@@ -152,12 +149,8 @@ async fn calls_share_the_connection() {
                 let appended = node
                     .append(&room, event(&node, Some(&epoch), seq, "move"))
                     .await;
-                assert_eq!(
-                    appended.unwrap(),
-                    Appended::Appended {
-                        epoch: epoch.clone()
-                    }
-                );
+                let same = |answer: &Appended| matches!(answer, Appended::Appended { epoch: e, .. } if *e == epoch);
+                assert!(same(&appended.unwrap()));
             }
         })
     });

@@ -42,7 +42,7 @@ pub async fn create(node: &Redis, room: &Room) -> Epoch {
         .await
         .unwrap()
     {
-        Appended::Appended { epoch } => epoch,
+        Appended::Appended { epoch, .. } => epoch,
         other => panic!("{other:?}"),
     }
 }

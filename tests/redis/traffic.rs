@@ -234,7 +234,7 @@ impl Writer {
                 deadline: Some(self.node.now() + 60_000),
             };
             match self.node.append(&self.room, append).await {
-                Ok(Appended::Appended { epoch } | Appended::AlreadyAppended { epoch }) => {
+                Ok(Appended::Appended { epoch, .. } | Appended::AlreadyAppended { epoch }) => {
                     return epoch;
                 }
                 // Another server's clock; the estimate is mended by that.

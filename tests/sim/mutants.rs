@@ -24,7 +24,10 @@ impl Mutant {
     pub fn instead_of(self, count: u64, append: &Append) -> Option<Appended> {
         let epoch = append.epoch.clone()?;
         let lies = self == Mutant::AnswersInsteadOfAppending && count % LIE_EVERY == LIE_EVERY - 1;
-        lies.then_some(Appended::Appended { epoch })
+        lies.then_some(Appended::Appended {
+            epoch,
+            queued: None,
+        })
     }
 
     /// A frame on its way to a client.

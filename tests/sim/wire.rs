@@ -163,4 +163,32 @@ impl Backplane for Wire {
     async fn settle_offer(&self, pool: &str, offer: &str) -> Answer<Option<Bytes>> {
         self.pass(self.faulty.settle_offer(pool, offer)).await
     }
+
+    async fn take(&self, consumer: &str, take: &Take) -> Answer<Vec<Entry>> {
+        self.pass(self.faulty.take(consumer, take)).await
+    }
+
+    async fn reclaim(&self, consumer: &str, idle: Duration, limit: usize) -> Answer<Vec<Entry>> {
+        self.pass(self.faulty.reclaim(consumer, idle, limit)).await
+    }
+
+    async fn acknowledge(&self, positions: &[QueuePosition]) -> Answer<()> {
+        self.pass(self.faulty.acknowledge(positions)).await
+    }
+
+    async fn watermarks(&self) -> Answer<Vec<Watermark>> {
+        self.pass(self.faulty.watermarks()).await
+    }
+
+    async fn queue_end(&self, room: &Room) -> Answer<Option<QueuePosition>> {
+        self.pass(self.faulty.queue_end(room)).await
+    }
+
+    async fn backlog(&self) -> Answer<Backlog> {
+        self.pass(self.faulty.backlog()).await
+    }
+
+    async fn forget(&self, room: &Room, epoch: &Epoch, end: Seq) -> Answer<bool> {
+        self.pass(self.faulty.forget(room, epoch, end)).await
+    }
 }

@@ -301,6 +301,34 @@ impl<B: Backplane + ?Sized + 'static> Backplane for Faulty<B> {
     async fn settle_offer(&self, pool: &str, offer: &str) -> Answer<Option<Bytes>> {
         relay!(self, [pool, offer], inner => inner.settle_offer(&pool, &offer))
     }
+
+    async fn take(&self, consumer: &str, take: &Take) -> Answer<Vec<Entry>> {
+        relay!(self, [consumer, take], inner => inner.take(&consumer, &take))
+    }
+
+    async fn reclaim(&self, consumer: &str, idle: Duration, limit: usize) -> Answer<Vec<Entry>> {
+        relay!(self, [consumer], inner => inner.reclaim(&consumer, idle, limit))
+    }
+
+    async fn acknowledge(&self, positions: &[QueuePosition]) -> Answer<()> {
+        relay!(self, [positions], inner => inner.acknowledge(&positions))
+    }
+
+    async fn watermarks(&self) -> Answer<Vec<Watermark>> {
+        relay!(self, [], inner => inner.watermarks())
+    }
+
+    async fn queue_end(&self, room: &Room) -> Answer<Option<QueuePosition>> {
+        relay!(self, [room], inner => inner.queue_end(&room))
+    }
+
+    async fn backlog(&self) -> Answer<Backlog> {
+        relay!(self, [], inner => inner.backlog())
+    }
+
+    async fn forget(&self, room: &Room, epoch: &Epoch, end: Seq) -> Answer<bool> {
+        relay!(self, [room, epoch], inner => inner.forget(&room, &epoch, end))
+    }
 }
 
 #[cfg(test)]

@@ -253,7 +253,7 @@ impl Task {
     /// The game was made, by this node or another.
     pub(super) async fn made(&mut self, mut pending: Pending, first: Bytes, answer: Answer<Made>) {
         match answer {
-            Ok(Made::Appended(Appended::Appended { epoch })) => {
+            Ok(Made::Appended(Appended::Appended { epoch, .. })) => {
                 let (node, key) = (self.node.clone(), Invitation::key(&self.game));
                 self.node
                     .tasks

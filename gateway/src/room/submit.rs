@@ -251,7 +251,7 @@ impl Task {
                 },
                 Done::Appended(answer),
             ) => match answer {
-                Ok(Appended::Appended { epoch } | Appended::AlreadyAppended { epoch }) => {
+                Ok(Appended::Appended { epoch, .. } | Appended::AlreadyAppended { epoch }) => {
                     self.feed.appended(epoch, expected, bytes);
                     self.answer(&pending, expected, &events, refused.as_ref());
                     self.settle_users(&events);

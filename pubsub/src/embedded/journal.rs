@@ -5,13 +5,13 @@
 //! was acknowledged or seen. There is no `fsync` on that way: if the whole machine loses power or its kernel crashes, the
 //! last seconds that the kernel had not yet written out (up to about 30) are lost; the rest is kept.
 //!
-//! **What it holds.** Logs with their deadlines; records and sets whose time is [`TTL_MIN`] or longer; accepted pairings.
+//! **What it holds.** Logs with their deadlines, and how far they are archived; records and sets whose time is [`TTL_MIN`] or longer; accepted pairings.
 //! Not seeks, leases, attendance and chat: those ended with the connections.
 //!
 //! **Files.** `journal.000001`, … in the data directory, the highest one growing; `journal.lock` is locked while a process uses
 //! them. When much of them is outdated they are rewritten into one: a new file is written, synced, and renamed over the
 //! last of them. It begins with [`Record::Begin`], so a crash between any two steps does no harm. Logs of finished games
-//! are kept, as there is no archive to move them to.
+//! are kept until they are archived and forgotten.
 
 mod compact;
 mod files;
@@ -173,7 +173,7 @@ impl Journal {
         }
         if written.is_ok() && record.is_small() {
             // Each small record outdates about one before it, or soon lapses.
-            active.outdated += bytes.len() as u64;
+            active.outdated += bytes.len() as u64 + record.outdates();
             if active.outdated >= self.compact_len {
                 self.compact_beside(&mut active, now);
             }

@@ -32,6 +32,11 @@ impl PackedLog {
         self.ends.len() as Seq
     }
 
+    /// Bytes of its events.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// Whether these events still fit.
     pub fn fits(&self, events: &[Bytes]) -> bool {
         let more: usize = events.iter().map(Bytes::len).sum();

@@ -102,6 +102,20 @@ impl Partition {
         self.move_deadline(room, before.and_then(|log| log.deadline), after);
     }
 
+    /// Takes away a log and what was said there.
+    pub fn forget(&mut self, room: &Room) {
+        self.replace(room, None);
+        self.histories.retain(|(other, _), _| other != room);
+        self.boards.remove(room);
+    }
+
+    /// Whether anybody is in the room.
+    pub fn is_attended(&self, room: &Room, now: Millis) -> bool {
+        self.boards
+            .get(room)
+            .is_some_and(|board| !board.is_idle(now))
+    }
+
     fn move_deadline(&mut self, room: &Room, before: Option<Millis>, after: Option<Millis>) {
         if before == after {
             return;

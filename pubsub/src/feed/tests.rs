@@ -24,7 +24,7 @@ async fn append(backplane: &Embedded, epoch: Option<&Epoch>, expected: Seq, text
         deadline: None,
     };
     match backplane.append(&room(), append).await.unwrap() {
-        crate::Appended::Appended { epoch } => epoch,
+        crate::Appended::Appended { epoch, .. } => epoch,
         other => panic!("{other:?}"),
     }
 }

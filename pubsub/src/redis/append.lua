@@ -5,6 +5,7 @@
 -- KEYS[1]  the log, a list: first the epoch, then the events, so that event n is element n + 1
 -- KEYS[2]  the partition's deadlines, a sorted set of rooms
 -- KEYS[3]  the partition's queue, a stream; only where there is one
+-- KEYS[4]  how far that is archived, a hash; only where there is a queue
 -- ARGV[1]  the epoch these events continue; '' creates the log
 -- ARGV[2]  the epoch to create it with
 -- ARGV[3]  the number the first event will have
@@ -13,12 +14,14 @@
 -- ARGV[6]  the room
 -- ARGV[7]  its channel
 -- ARGV[8]  the head of the message; the events follow it
--- ARGV[9] and on: the events
+-- ARGV[9]  a name for the queue's life, should it begin with this
+-- ARGV[10] and on: the events
 --
 -- While a slot of a cluster moves, a script runs only where all its keys are. So all are named, and the deadlines, which all
 -- rooms of the partition share, are kept in being by a member that is no room.
 --
--- Answers {'gone', end}, {'other', epoch}, {'already', epoch}, {'conflict', epoch, events from ARGV[3] on}, {'time', now}.
+-- Answers {'gone', end}, {'other', epoch}, {'already', epoch}, {'conflict', epoch, events from ARGV[3] on}, {'time', now};
+-- where there is a queue, {'queued', its life, the entry's id} instead of 1.
 local call = redis.call
 local expected = tonumber(ARGV[3])
 local length = call('LLEN', KEYS[1])
@@ -30,8 +33,8 @@ else
   if expected >= length then return {'gone', length - 1} end
   if expected < length - 1 then
     local there = call('LRANGE', KEYS[1], expected + 1, -1)
-    for i = 9, #ARGV do
-      if there[i - 8] ~= ARGV[i] then return {'conflict', epoch, there} end
+    for i = 10, #ARGV do
+      if there[i - 9] ~= ARGV[i] then return {'conflict', epoch, there} end
     end
     return {'already', epoch}
   end
@@ -45,7 +48,7 @@ if length == 0 then
   call('ZADD', KEYS[2], '+inf', '')
 end
 -- Lua's stack has room for some thousand values at a time.
-for i = 9, #ARGV, 1000 do
+for i = 10, #ARGV, 1000 do
   call('RPUSH', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 if ARGV[5] ~= '' then
@@ -53,7 +56,16 @@ if ARGV[5] ~= '' then
 else
   call('ZREM', KEYS[2], ARGV[6])
 end
-local message = ARGV[8] .. table.concat(ARGV, '', 9)
-if KEYS[3] then call('XADD', KEYS[3], '*', 'room', ARGV[6], 'log', message) end
+local message = ARGV[8] .. table.concat(ARGV, '', 10)
+local answer = 1
+if KEYS[3] then
+  local life = call('HGET', KEYS[4], 'life')
+  if not life then
+    life = ARGV[9]
+    call('HSET', KEYS[4], 'life', life)
+  end
+  local id = call('XADD', KEYS[3], '*', 'room', ARGV[6], 'life', life, 'log', message)
+  answer = {'queued', life, id}
+end
 call('SPUBLISH', ARGV[7], message)
-return 1
+return answer

@@ -85,6 +85,16 @@ impl Keys {
         self.name(partition, "queue", "")
     }
 
+    /// Hash: the life of that queue, and below which entry all is archived.
+    pub fn archived(&self, partition: Partition) -> String {
+        self.name(partition, "archived", "")
+    }
+
+    /// String: the archiver that reads the queues of a server, in the lowest of its partitions.
+    pub fn archiver(&self, partition: Partition) -> String {
+        self.name(partition, "archiver", "")
+    }
+
     /// String: the node that sweeps the partition.
     pub fn sweeper(&self, partition: Partition) -> String {
         self.name(partition, "sweeper", "")

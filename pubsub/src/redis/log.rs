@@ -1,6 +1,6 @@
 //! Append, read, end: the calls on a room's log.
 
-use super::{Shared, message, script};
+use super::{Shared, message, queue, script};
 use crate::{AHEAD_MAX_MS, Answer, Append, Appended, Epoch, Log, Room, Seq, Unavailable};
 use bytes::Bytes;
 use rand::{RngExt, distr::Alphanumeric};
@@ -27,6 +27,7 @@ impl Shared {
         let mut keys = vec![self.keys.log(room), self.keys.deadlines(partition)];
         if self.queue {
             keys.push(self.keys.queue(partition));
+            keys.push(self.keys.archived(partition));
         }
         let mut command = script::APPEND.on(keys.iter().map(String::as_str));
         command
@@ -37,25 +38,35 @@ impl Shared {
             .arg(append.deadline.map(|at| at.to_string()).unwrap_or_default())
             .arg(room.as_str())
             .arg(&channel)
-            .arg(head);
+            .arg(head)
+            .arg(rand::random::<u64>());
         for event in &append.events {
             command.arg(event.as_ref());
         }
         let answered = self.run(partition, &script::APPEND, &command).await?;
         let mut items = match answered.value {
-            Value::Int(_) => {
-                if answered.while_moving {
-                    self.ring_at_the_old_place(partition, channel, epoch, &append);
-                }
-                let epoch = epoch.clone();
-                return Ok(Appended::Appended { epoch });
-            }
+            Value::Int(_) => Vec::new().into_iter(),
             Value::Array(items) => items.into_iter(),
             other => return Err(odd("append", &other)),
         };
-        let kind = text(items.next())?;
+        let kind = match items.next() {
+            None => "appended".to_owned(),
+            kind => text(kind)?,
+        };
         let next = items.next();
         Ok(match kind.as_str() {
+            "appended" | "queued" => {
+                if answered.while_moving {
+                    self.ring_at_the_old_place(partition, channel, epoch, &append);
+                }
+                Appended::Appended {
+                    epoch: epoch.clone(),
+                    queued: match next {
+                        None => None,
+                        life => Some(queue::position(partition, number(life)?, items.next())?),
+                    },
+                }
+            }
             "gone" => Appended::Gone { end: number(next)? },
             "other" => Appended::OtherEpoch {
                 epoch: parsed_epoch(next)?,

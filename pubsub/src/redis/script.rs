@@ -20,6 +20,11 @@ scripts! {
     APPEND = "append.lua";
     READ = "read.lua";
     END = "end.lua";
+    LEASE = "lease.lua";
+    ACKNOWLEDGE = "acknowledge.lua";
+    BACKLOG = "backlog.lua";
+    QUEUE_END = "queue_end.lua";
+    FORGET = "forget.lua";
     SAY = "say.lua";
     ATTEND = "attend.lua";
     SWEEP = "sweep.lua";

@@ -1,16 +1,15 @@
 //! Deadlines that passed, over all partitions.
 
-use super::{Shared, keys::Partition, log::text, rooms::millis, script, topology::Shard};
+use super::{
+    Shared, every::PORTION, keys::Partition, log::text, rooms::millis, script, topology::Shard,
+};
 use crate::{Answer, CALL_TIMEOUT, Millis, Room, Unavailable};
-use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+use redis::{Cmd, Value};
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 
 /// How long one server is waited for: the rooms of the others must not wait for a server that is away.
 const SERVER_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// Partitions asked about in one go, so that moves get their turn in between.
-const BATCH: usize = 64;
 
 /// Pause before all servers are asked again when none answered.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -73,40 +72,18 @@ impl Shared {
     ) -> Option<Vec<(Room, Millis)>> {
         let until = Instant::now() + SERVER_TIMEOUT;
         let mut due = Vec::new();
-        for partitions in shard.partitions.chunks(BATCH) {
-            let mut answers = self.ask(shard, partitions, question, until).await?;
-            if answers.iter().any(is_no_script) {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(script::SWEEP.source());
-                shard.link.ask(&load, until).await.ok()?;
-                answers = self.ask(shard, partitions, question, until).await?;
-            }
-            for answer in answers {
-                match answer {
-                    Value::Array(items) => read(items, &mut due),
-                    Value::ServerError(error) => {
-                        tracing::debug!(%error, "a partition could not be swept");
-                        self.topology.report_trouble();
-                    }
-                    _ => {}
+        for partitions in shard.partitions.chunks(PORTION) {
+            let command = |partition| self.question(partition, question);
+            let answers = self
+                .ask_each(shard, partitions, Some(&script::SWEEP), until, command)
+                .await?;
+            for (_, answer) in answers {
+                if let Some(Value::Array(items)) = self.unless_error(answer) {
+                    read(items, &mut due);
                 }
             }
         }
         Some(due)
-    }
-
-    async fn ask(
-        &self,
-        shard: &Shard,
-        partitions: &[Partition],
-        question: &Question,
-        until: Instant,
-    ) -> Option<Vec<Value>> {
-        let mut pipeline = redis::pipe();
-        for partition in partitions {
-            pipeline.add_command(self.question(*partition, question));
-        }
-        shard.link.ask_all(&pipeline, until).await.ok()
     }
 
     fn question(&self, partition: Partition, question: &Question) -> Cmd {
@@ -119,13 +96,6 @@ impl Shared {
             .arg(question.limit);
         command
     }
-}
-
-fn is_no_script(answer: &Value) -> bool {
-    let Value::ServerError(error) = answer else {
-        return false;
-    };
-    redis::RedisError::from(error.clone()).kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 fn read(items: Vec<Value>, due: &mut Vec<(Room, Millis)>) {

@@ -181,7 +181,7 @@ async fn keep_appending(
             let expected = known.len() as Seq;
             let asked = append(&*node, epoch.as_ref(), expected, own.clone());
             match node.append(&room, asked).await.unwrap() {
-                Appended::Appended { epoch: named } => {
+                Appended::Appended { epoch: named, .. } => {
                     epoch = Some(named);
                     acknowledged.extend((expected..).zip(own.clone()));
                     known.extend(own);

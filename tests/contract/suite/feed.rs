@@ -52,7 +52,7 @@ async fn play(
         let expected = known.events.len() as Seq;
         let asked = append(&*node, known.epoch.as_ref(), expected, event.clone());
         match node.append(&room, asked).await.unwrap() {
-            Appended::Appended { epoch } => {
+            Appended::Appended { epoch, .. } => {
                 done += 1;
                 feed.appended(epoch, expected, event);
             }

@@ -91,7 +91,7 @@ impl Player {
         let answer = self.node.append(&self.room, append).await;
         self.note(&answer);
         match answer {
-            Ok(Appended::Appended { epoch } | Appended::AlreadyAppended { epoch }) => {
+            Ok(Appended::Appended { epoch, .. } | Appended::AlreadyAppended { epoch }) => {
                 feed.appended(epoch, expected, vec![event.clone()]);
                 self.acknowledged.push((expected, event));
                 return true;

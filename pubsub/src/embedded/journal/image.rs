@@ -6,7 +6,7 @@ use super::{
     super::records::Records,
     record::{Appending, Record},
 };
-use crate::{Millis, Room};
+use crate::{Epoch, Millis, Room, Seq};
 use std::collections::HashMap;
 
 /// The state after some records.
@@ -16,6 +16,8 @@ pub struct Image {
     pub records: Records,
     /// By pool and offer.
     pub pairings: HashMap<(String, String), Pairing>,
+    /// Up to where logs are archived.
+    pub archived: HashMap<Room, (Epoch, Seq)>,
     /// The latest moment any event claims.
     pub latest: Millis,
 }
@@ -44,6 +46,13 @@ impl Image {
             } => {
                 self.pairings.insert((pool, offer), pairing);
             }
+            Record::Archived { room, epoch, end } => {
+                self.archived.insert(room, (epoch, end));
+            }
+            Record::Forget { room, .. } => {
+                self.logs.remove(&room);
+                self.archived.remove(&room);
+            }
         }
         Ok(())
     }
@@ -71,6 +80,17 @@ impl Image {
         log.deadline = deadline;
         self.latest = self.latest.max(at);
         Ok(())
+    }
+
+    /// Logs that are not wholly archived, and from where on.
+    pub fn unarchived(&self) -> impl Iterator<Item = (&Room, Seq)> {
+        self.logs.iter().filter_map(|(room, log)| {
+            let from = match self.archived.get(room) {
+                Some((epoch, end)) if *epoch == log.epoch => *end,
+                _ => 0,
+            };
+            (from < log.end()).then_some((room, from))
+        })
     }
 
     /// Forgets what has lapsed.
@@ -110,6 +130,14 @@ impl Image {
                 offer: offer.clone(),
                 pairing: pairing.clone(),
             });
-        records.chain(members).chain(pairings)
+        let archived = self
+            .archived
+            .iter()
+            .map(|(room, (epoch, end))| Record::Archived {
+                room: room.clone(),
+                epoch: epoch.clone(),
+                end: *end,
+            });
+        records.chain(members).chain(pairings).chain(archived)
     }
 }

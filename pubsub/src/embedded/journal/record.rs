@@ -34,6 +34,10 @@ pub enum Record {
         offer: String,
         pairing: Pairing,
     },
+    /// A log is archived up to this end.
+    Archived { room: Room, epoch: Epoch, end: Seq },
+    /// A log of so many bytes was archived, and forgotten: what stands of it before this is outdated.
+    Forget { room: Room, bytes: u64 },
 }
 
 /// Events as they were appended.
@@ -54,6 +58,8 @@ const REMOVE: u8 = 3;
 const JOIN: u8 = 4;
 const LEAVE: u8 = 5;
 const PAIRED: u8 = 6;
+const ARCHIVED: u8 = 7;
+const FORGET: u8 = 8;
 
 impl Record {
     /// Its bytes.
@@ -113,6 +119,17 @@ impl Record {
                 to.bytes(&pairing.value);
                 to.millis(pairing.until);
             }
+            Record::Archived { room, epoch, end } => {
+                to.byte(ARCHIVED);
+                to.text(room.as_str());
+                to.text(epoch.as_str());
+                to.number(*end);
+            }
+            Record::Forget { room, bytes } => {
+                to.byte(FORGET);
+                to.text(room.as_str());
+                to.number(*bytes);
+            }
         }
         to.0
     }
@@ -145,17 +162,26 @@ impl Record {
                 pairing: Pairing {
                     waiting: from.text()?,
                     other: from.text()?,
-                    mailbox: Room::parse(&from.text()?).ok()?,
+                    mailbox: from.room()?,
                     value: from.bytes()?,
                     until: from.millis()?,
                 },
+            },
+            ARCHIVED => Record::Archived {
+                room: from.room()?,
+                epoch: from.text()?.parse().ok()?,
+                end: from.number()?,
+            },
+            FORGET => Record::Forget {
+                room: from.room()?,
+                bytes: from.number()?,
             },
             _ => return None,
         };
         from.0.is_empty().then_some(record)
     }
 
-    /// Whether it will be outdated some day. Events are kept: there is no archive to move them to.
+    /// Whether it is held in memory while the journal is compacted. Events are copied, or left out when they were forgotten.
     pub fn is_small(&self) -> bool {
         !matches!(self, Record::Append(_))
     }
@@ -163,6 +189,20 @@ impl Record {
     /// The same of a record's bytes.
     pub fn bytes_are_small(bytes: &[u8]) -> bool {
         bytes.first() != Some(&APPEND)
+    }
+
+    /// The room that events in such bytes were appended to.
+    pub fn room_of_append(bytes: &[u8]) -> Option<Room> {
+        let mut from = Reader(bytes);
+        (from.byte()? == APPEND).then(|| from.room())?
+    }
+
+    /// Bytes of other records that are outdated by it, besides about as many as it has itself.
+    pub fn outdates(&self) -> u64 {
+        match self {
+            Record::Forget { bytes, .. } => *bytes,
+            _ => 0,
+        }
     }
 }
 
@@ -217,8 +257,12 @@ impl Reader<'_> {
         String::from_utf8(self.bytes()?.into()).ok()
     }
 
+    fn room(&mut self) -> Option<Room> {
+        Room::parse(&self.text()?).ok()
+    }
+
     fn appending(&mut self) -> Option<Appending> {
-        let room = Room::parse(&self.text()?).ok()?;
+        let room = self.room()?;
         let epoch = self.text()?.parse().ok()?;
         let (first, at) = (self.number()?, self.millis()?);
         let (is_set, deadline) = (self.byte()?, self.millis()?);
@@ -285,6 +329,15 @@ mod tests {
                 pool: "p".into(),
                 offer: "o".into(),
                 pairing,
+            },
+            Record::Archived {
+                room: Room::parse("room").unwrap(),
+                epoch: Epoch::new(3, "abc"),
+                end: 9,
+            },
+            Record::Forget {
+                room: Room::parse("room").unwrap(),
+                bytes: 1_000,
             },
         ];
         for record in records {

@@ -59,7 +59,7 @@ pub fn replay(files: &Files) -> Result<Replayed, OpenError> {
                     let record = Record::decode(bytes)
                         .ok_or_else(|| damaged(start, "an unknown record".into()))?;
                     if record.is_small() {
-                        replayed.small_len += bytes.len() as u64;
+                        replayed.small_len += bytes.len() as u64 + record.outdates();
                     }
                     replayed
                         .image

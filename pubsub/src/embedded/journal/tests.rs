@@ -64,7 +64,7 @@ async fn append(
         .await
         .unwrap()
     {
-        Appended::Appended { epoch } => epoch,
+        Appended::Appended { epoch, .. } => epoch,
         other => panic!("{other:?}"),
     }
 }
