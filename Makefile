@@ -39,6 +39,7 @@ test: test-setup web ## All tests; installs what they need where it may
 	cargo test --workspace
 	$(MAKE) --no-print-directory oracle
 	$(MAKE) --no-print-directory conformance
+	$(MAKE) --no-print-directory documents
 	cd $(WEB) && npm run e2e
 
 .PHONY: test-setup
@@ -52,6 +53,15 @@ oracle: $(VENV)/.stamp ## Compare the rules with python-chess on 20,000 random p
 .PHONY: conformance
 conformance: $(VENV)/.stamp ## RFC 6455 conformance of the socket code, against examples/echo
 	tests/conformance/run.sh $(VENV)/bin/python
+
+.PHONY: documents
+documents: $(VENV)/.stamp tests/documents/node_modules/.stamp ## Validate the OpenAPI and AsyncAPI documents, and a live node against them
+	cargo build --quiet -p gateway --bin rookery
+	$(VENV)/bin/python tests/documents/check.py target/debug/rookery
+
+tests/documents/node_modules/.stamp: tests/documents/package.json tests/documents/package-lock.json
+	cd tests/documents && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 $(VENV)/.stamp: tests/requirements.txt
 	python3 -m venv $(VENV)

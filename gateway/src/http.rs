@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod assets;
+pub mod documents;
 pub mod error;
 pub mod games;
 pub mod session;

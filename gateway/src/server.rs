@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Config, RedisMode},
-    http::{admin, assets, error, games, session},
+    http::{admin, assets, documents, error, games, session},
     node::Node,
     random::Random,
     websocket::{Limits, frame::Rules, listen},
@@ -96,6 +96,7 @@ pub async fn start(
     let router: Router = Router::new()
         .merge(session::router().with_state(door))
         .merge(games::router().with_state(node.clone()))
+        .merge(documents::router())
         .route("/api/", axum::routing::any(error::no_such_path))
         .route("/api/{*path}", axum::routing::any(error::no_such_path))
         .merge(assets::router());

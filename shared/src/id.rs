@@ -13,12 +13,14 @@ pub const USER_ID_LEN_MAX: usize = 128;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("pattern" = "^[A-Za-z0-9]{1,32}$")))]
 pub struct GameId(Arc<str>);
 
 /// A user's id: 1 to 128 bytes without control characters or spaces. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("maxLength" = 128)))]
 pub struct UserId(Arc<str>);
 
 /// An id that cannot be one; the text says why.

@@ -4,7 +4,8 @@
 pub mod client;
 pub mod close;
 pub mod http;
-
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod server;
 
 #[cfg(test)]

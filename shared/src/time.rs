@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(transparent)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "number"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

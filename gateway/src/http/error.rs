@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::protocol::ErrorCode;
 
@@ -15,14 +16,20 @@ pub struct ApiError {
     message: String,
 }
 
-#[derive(Serialize)]
-struct Body {
+/// The answer of a request that was refused.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Refusal")]
+pub(super) struct Body {
     error: Inner,
 }
 
-#[derive(Serialize)]
+/// Why.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RefusalReason")]
 struct Inner {
+    /// For programs.
     code: ErrorCode,
+    /// For people.
     message: String,
 }
 

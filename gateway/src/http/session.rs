@@ -14,6 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, Uri, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{game::Player, protocol::ErrorCode};
 use std::{
@@ -111,9 +112,12 @@ impl Handler for Refused {
     }
 }
 
-#[derive(Serialize)]
-struct Session {
+/// Who a program is.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Session {
+    /// The user.
     user: Player,
+    /// Token that is this user, on every node.
     token: String,
 }
 

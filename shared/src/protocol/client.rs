@@ -19,6 +19,7 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum RequestId {
     /// A JSON number.
     Number(#[cfg_attr(test, ts(type = "number"))] serde_json::Number),
@@ -108,6 +109,7 @@ pub enum PlayerAction {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Seek {
     /// Null for untimed; left out for 10+0.
     #[serde(default = "ten_minutes")]
@@ -123,6 +125,7 @@ pub struct Seek {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateGame {
     /// Null for untimed; left out for 10+0.
     #[serde(default = "ten_minutes")]
@@ -146,6 +149,7 @@ pub struct CreateGame {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ColorChoice {
     /// White.
     White,
@@ -160,6 +164,7 @@ pub enum ColorChoice {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JoinGame {
     /// The invitation's game.
     pub game_id: GameId,
@@ -173,6 +178,7 @@ pub struct JoinGame {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JoinRoom {
     /// The game.
     pub game_id: GameId,
@@ -190,6 +196,7 @@ pub struct JoinRoom {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GameRef {
     /// The game.
     pub game_id: GameId,
@@ -199,6 +206,7 @@ pub struct GameRef {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OfferRef {
     /// The game.
     pub game_id: GameId,
@@ -212,6 +220,7 @@ pub struct OfferRef {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MoveRequest {
     /// May be left out with exactly one running game.
     #[serde(default)]
@@ -220,6 +229,7 @@ pub struct MoveRequest {
     /// The move.
     #[serde(rename = "move", deserialize_with = "move_input")]
     #[cfg_attr(test, ts(type = "MoveInput"))]
+    #[cfg_attr(feature = "schema", schemars(with = "WrittenMove"))]
     pub mv: MoveInput,
     /// Which half move it is meant to be.
     #[serde(default)]
@@ -235,12 +245,14 @@ pub struct MoveRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClaimDraw {
     /// The game.
     pub game_id: GameId,
     /// The intended move.
     #[serde(rename = "move", default, deserialize_with = "optional_move_input")]
     #[cfg_attr(test, ts(optional, type = "MoveInput"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<WrittenMove>"))]
     pub mv: Option<MoveInput>,
     /// Last event seen.
     #[serde(default)]
@@ -252,6 +264,7 @@ pub struct ClaimDraw {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Chat {
     /// The game.
     pub game_id: GameId,
@@ -262,6 +275,7 @@ pub struct Chat {
 /// Payload of `ping`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ping {
     /// Anything; carried back.
     #[serde(default)]
@@ -287,6 +301,28 @@ enum WireMove<'a> {
         to: Cow<'a, str>,
         #[serde(default, borrow)]
         promotion: Option<Cow<'a, str>>,
+    },
+}
+
+/// A move as clients write it: what [`move_input`] reads, in the words of JSON Schema.
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged, rename = "MoveInput")]
+#[allow(dead_code)] // Only its shape is used.
+enum WrittenMove {
+    /// UCI (`e2e4`, `e7e8q`) or SAN (`Nf3`).
+    Text(#[schemars(length(max = 16))] String),
+    /// By its squares.
+    Squares {
+        /// `e2`
+        #[schemars(regex(pattern = r"^[a-h][1-8]$"))]
+        from: String,
+        /// `e4`; for castling, where the king goes.
+        #[schemars(regex(pattern = r"^[a-h][1-8]$"))]
+        to: String,
+        /// What a pawn becomes; ignored on any other move.
+        #[schemars(regex(pattern = r"^[qrbnQRBN]?$"))]
+        promotion: Option<String>,
     },
 }
 

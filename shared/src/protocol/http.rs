@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Answer of `GET /api/live`: games that run and are connected to, the most watched first. Private games are not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LiveGames {
     /// At most 50.
     pub games: Vec<LiveGame>,
@@ -17,6 +18,7 @@ pub struct LiveGames {
 /// A game that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LiveGame {
     /// The game.

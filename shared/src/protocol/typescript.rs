@@ -19,7 +19,7 @@ export type MoveInput = string | { from: string, to: string, promotion?: string 
 ";
 
 /// Every request by its name, with the type of its payload: what a `type` may be, and so checked against the decoder.
-const REQUESTS: &[(&str, &str)] = &[
+pub(super) const REQUESTS: &[(&str, &str)] = &[
     ("init_game", "Seek"),
     ("cancel_seek", "Record<string, never>"),
     ("create_game", "CreateGame"),

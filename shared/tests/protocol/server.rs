@@ -67,7 +67,9 @@ fn messages_as_they_go_out() {
     let snapshot_text = format!(
         r#"{{"gameId":"Ab1","epoch":"1.x","seq":3,"color":"white","whitePlayer":{ANN},"blackPlayer":{BOB},"timeControl":{{"initialMs":60000,"incrementMs":1000}},"startedAt":1,"fen":"8/8/8/8/8/8/8/8 w - - 0 1","moves":[{{"uci":"e2e4","san":"e4","at":2}}],"clock":{{"whiteMs":5,"blackMs":6}},"clockAt":3,"turn":"black","status":"finished","result":"1/2-1/2","reason":"agreement","winner":null,"drawOffer":null,"takebackOffer":"black","rematchOffer":null,"rematchGameId":null,"presence":{{"white":true,"black":false}}}}"#
     );
-    let line = r#"{"gameId":"Ab1","text":"hi"}"#;
+    let line = format!(
+        r#"{{"gameId":"Ab1","channel":"spectators","user":{BOB},"role":"spectator","text":"hi","at":5}}"#
+    );
     let rows: Vec<(ServerMessage, String)> = vec![
         (
             ServerMessage::Welcome(Welcome {
@@ -151,7 +153,7 @@ fn messages_as_they_go_out() {
         (
             ServerMessage::ChatHistory(ChatHistory {
                 game_id: game(),
-                messages: vec![RawValue::from_string(line.into()).unwrap()],
+                messages: vec![RawValue::from_string(line.clone()).unwrap()],
             }),
             format!(r#"{{"type":"chat_history","payload":{{"gameId":"Ab1","messages":[{line}]}}}}"#),
         ),
@@ -164,9 +166,25 @@ fn messages_as_they_go_out() {
             r#"{"type":"drain","payload":{"reconnectWithinMs":16000}}"#.into(),
         ),
     ];
+    let mut kept = String::new();
     for (message, text) in rows {
         assert_eq!(message.encode(None), text);
+        kept += &text;
+        kept.push('\n');
     }
+    // The same for those who check other things against them, one a line.
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/wire/messages.jsonl"
+    );
+    if std::env::var_os("UPDATE_PROTOCOL").is_some() {
+        std::fs::write(path, &kept).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap_or_default(),
+        kept,
+        "run: UPDATE_PROTOCOL=1 cargo test -p shared --test protocol"
+    );
 }
 
 #[test]
