@@ -32,6 +32,10 @@ $(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(WEB_SOURCES)
 	cd $(WEB) && npm run build
 	@touch $@
 
+.PHONY: cluster
+cluster: build ## Three gateways, Redis, Postgres and HAProxy as local processes on http://127.0.0.1:8080; Ctrl-C ends all
+	deploy/cluster.py target/release/rookery $(ARGS)
+
 .PHONY: test
 test: test-setup web ## All tests; installs what they need where it may
 	cd $(WEB) && npm test
@@ -40,11 +44,12 @@ test: test-setup web ## All tests; installs what they need where it may
 	$(MAKE) --no-print-directory oracle
 	$(MAKE) --no-print-directory conformance
 	$(MAKE) --no-print-directory documents
+	$(MAKE) --no-print-directory rolling
 	cd $(WEB) && npm run e2e
 
 .PHONY: test-setup
 test-setup:
-	@tests/setup.sh redis-server chromium
+	@tests/setup.sh redis-server chromium haproxy nginx postgresql
 
 .PHONY: oracle
 oracle: $(VENV)/.stamp ## Compare the rules with python-chess on 20,000 random positions
@@ -58,6 +63,11 @@ conformance: $(VENV)/.stamp ## RFC 6455 conformance of the socket code, against 
 documents: $(VENV)/.stamp tests/documents/node_modules/.stamp ## Validate the OpenAPI and AsyncAPI documents, and a live node against them
 	cargo build --quiet -p gateway --bin rookery
 	$(VENV)/bin/python tests/documents/check.py target/debug/rookery
+
+.PHONY: rolling
+rolling: $(VENV)/.stamp ## Restart three gateways one by one under load, behind HAProxy and behind nginx
+	cargo build --quiet -p gateway --bin rookery
+	$(VENV)/bin/python tests/deploy/rolling.py target/debug/rookery
 
 tests/documents/node_modules/.stamp: tests/documents/package.json tests/documents/package-lock.json
 	cd tests/documents && npm ci --ignore-scripts --no-audit --no-fund
