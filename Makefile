@@ -44,6 +44,7 @@ test: test-setup web ## All tests; installs what they need where it may
 	$(MAKE) --no-print-directory oracle
 	$(MAKE) --no-print-directory conformance
 	$(MAKE) --no-print-directory documents
+	$(MAKE) --no-print-directory deploy
 	$(MAKE) --no-print-directory rolling
 	cd $(WEB) && npm run e2e
 
@@ -63,6 +64,11 @@ conformance: $(VENV)/.stamp ## RFC 6455 conformance of the socket code, against 
 documents: $(VENV)/.stamp tests/documents/node_modules/.stamp ## Validate the OpenAPI and AsyncAPI documents, and a live node against them
 	cargo build --quiet -p gateway --bin rookery
 	$(VENV)/bin/python tests/documents/check.py target/debug/rookery
+
+.PHONY: deploy
+deploy: $(VENV)/.stamp ## Render, validate and cross-check what lies in deploy/
+	cargo build --quiet -p gateway --bin rookery
+	$(VENV)/bin/python tests/deploy/check.py target/debug/rookery
 
 .PHONY: rolling
 rolling: $(VENV)/.stamp ## Restart three gateways one by one under load, behind HAProxy and behind nginx
