@@ -13,7 +13,9 @@ pub mod show;
 
 pub use layers::Settings;
 
-use clap::{Args, ValueEnum};
+use crate::identity::{Operators, Source};
+use clap::{ArgAction, Args, ValueEnum};
+use ipnet::IpNet;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Settings of `rookery serve`.
@@ -57,6 +59,10 @@ pub struct Config {
     )]
     pub redis_subscribe_url: Vec<String>,
 
+    /// Certificates (PEM) that vouch for the Redis servers of `rediss://` URLs, instead of the system's.
+    #[arg(long, env = "ROOKERY_REDIS_CA", value_name = "FILE")]
+    pub redis_ca: Option<PathBuf>,
+
     /// Number of partitions rooms hash to. The same for all nodes, for the life of the data.
     #[arg(long, env = "ROOKERY_PARTITIONS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=16384))]
     pub partitions: u16,
@@ -77,10 +83,54 @@ pub struct Config {
     )]
     pub allowed_origins: Vec<String>,
 
-    /// Secret that signs tokens, at least 32 bytes. With Redis it is needed, and the same for all nodes; without, it is made
-    /// and kept in the data folder.
-    #[arg(long, env = "ROOKERY_TOKEN_SECRET", hide_env_values = true)]
-    pub token_secret: Option<String>,
+    /// Secret that signs tokens, at least 32 bytes. Repeatable or comma-separated: the first signs, all are accepted, so that a
+    /// secret can be changed without anybody being sent away. With Redis it is needed, and the same for all nodes; without, it
+    /// is made and kept in the data folder.
+    #[arg(
+        long,
+        env = "ROOKERY_TOKEN_SECRET",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub token_secret: Vec<String>,
+
+    /// Public keys of an operator's own tokens (RS256, ES256, EdDSA): a JWKS file, or its http:// or https:// URL.
+    #[arg(long, env = "ROOKERY_JWKS")]
+    pub jwks: Option<String>,
+
+    /// Certificates (PEM) that vouch for the JWKS server, instead of the system's.
+    #[arg(long, env = "ROOKERY_JWKS_CA", value_name = "FILE")]
+    pub jwks_ca: Option<PathBuf>,
+
+    /// Audience an operator's token must be for. Repeatable; any of them will do.
+    #[arg(long, env = "ROOKERY_JWT_AUDIENCE", value_delimiter = ',')]
+    pub jwt_audience: Vec<String>,
+
+    /// Issuer an operator's token must be from. Repeatable; any of them will do.
+    #[arg(long, env = "ROOKERY_JWT_ISSUER", value_delimiter = ',')]
+    pub jwt_issuer: Vec<String>,
+
+    /// Networks (`10.0.0.0/8`) of proxies whose word about a client's address is taken: in X-Forwarded-For, read from the right
+    /// as far as such proxies go, or by the PROXY protocol. Repeatable.
+    #[arg(long, env = "ROOKERY_TRUSTED_PROXY", value_delimiter = ',', value_parser = network)]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// Connections from trusted proxies begin with a PROXY protocol header, version 1 or 2.
+    #[arg(long, env = "ROOKERY_PROXY_PROTOCOL", action = ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    pub proxy_protocol: bool,
+
+    /// Connections one address may have at a time; 0 for any number. An IPv6 address counts as its /64 network; this machine's
+    /// own (127.0.0.1) are not counted unless a trusted proxy names them.
+    #[arg(long, env = "ROOKERY_CONNECTIONS_PER_ADDRESS", default_value_t = 1_000)]
+    pub connections_per_address: u32,
+
+    /// WebSocket handshakes a second from one address for long, ten times as many at once; 0 for any number.
+    #[arg(long, env = "ROOKERY_HANDSHAKES_PER_ADDRESS", default_value_t = 50)]
+    pub handshakes_per_address: u32,
+
+    /// HTTP requests a second from one address for long, ten times as many at once; 0 for any number.
+    #[arg(long, env = "ROOKERY_REQUESTS_PER_ADDRESS", default_value_t = 100)]
+    pub requests_per_address: u32,
 
     /// WebSocket connections this node takes; further ones are closed with 1013.
     #[arg(long, env = "ROOKERY_MAX_CONNECTIONS", default_value_t = 15_000)]
@@ -101,6 +151,18 @@ pub struct Config {
     /// Messages a second one connection may send for long; twice as many at once.
     #[arg(long, env = "ROOKERY_MESSAGES_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub messages_per_second: u32,
+
+    /// Games a user may seek or make invitations for in a minute, for long; half of that at once.
+    #[arg(long, env = "ROOKERY_SEEKS_PER_MINUTE", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub seeks_per_minute: u32,
+
+    /// Lines of chat a user may say in ten seconds.
+    #[arg(long, env = "ROOKERY_CHAT_PER_USER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub chat_per_user: u32,
+
+    /// Lines of chat a second in a room.
+    #[arg(long, env = "ROOKERY_CHAT_PER_ROOM", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub chat_per_room: u32,
 
     /// Running games a user may have.
     #[arg(long, env = "ROOKERY_GAMES_PER_USER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -140,6 +202,9 @@ pub enum LogFormat {
 /// Shortest token secret taken, in bytes: HS256 is as strong as its key, and RFC 7518 section 3.2 asks for 256 bits.
 pub const TOKEN_SECRET_LEN_MIN: usize = 32;
 
+/// Most token secrets at a time: the new one, the old one, and some to spare. Each is tried on a forged token.
+pub const TOKEN_SECRETS_MAX: usize = 8;
+
 /// Shortest admin token taken, in bytes: nobody guesses that much through a port.
 pub const ADMIN_TOKEN_LEN_MIN: usize = 16;
 
@@ -165,13 +230,40 @@ impl Config {
         }
     }
 
-    /// The secret that signs tokens: as set, or from the data folder, where one is made if there is none.
-    pub fn secret(&self) -> anyhow::Result<Vec<u8>> {
-        match &self.token_secret {
-            Some(secret) => Ok(secret.clone().into_bytes()),
-            None => kept_secret(&self.data_dir),
+    /// The secrets of tokens, of which the first signs: as set, or from the data folder, where one is made if there is none.
+    pub fn secrets(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        if self.token_secret.is_empty() {
+            return Ok(vec![kept_secret(&self.data_dir)?]);
         }
+        let secrets = self.token_secret.iter();
+        Ok(secrets.map(|secret| secret.clone().into_bytes()).collect())
     }
+
+    /// Whose tokens are taken besides our own.
+    pub fn operators(&self) -> anyhow::Result<Option<Operators>> {
+        use anyhow::Context;
+        let Some(keys) = &self.jwks else {
+            return Ok(None);
+        };
+        let ca = match &self.jwks_ca {
+            Some(path) => Some(
+                std::fs::read(path)
+                    .with_context(|| format!("--jwks-ca {} cannot be read", path.display()))?,
+            ),
+            None => None,
+        };
+        Ok(Some(Operators {
+            keys: Source::new(keys, ca.as_deref()).context("--jwks")?,
+        }))
+    }
+}
+
+/// A network, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>()
+        .or_else(|_| address())
+        .map_err(|_| "it is no network like 10.0.0.0/8, and no address".to_owned())
 }
 
 /// Raises the soft limit of open files to the hard one. Answers what it is now; `None` if there is none.

@@ -3,7 +3,7 @@
 
 use crate::{
     node::Node,
-    rate::{Limiter, RuntimeClock},
+    rate::{self, Limiter, RuntimeClock},
     room::RoomInput,
     session::{Effect, Notice, Session},
     websocket::{CloseCode, End, Frame, Handler, Next, Outbox},
@@ -12,7 +12,7 @@ use governor::Quota;
 use shared::{
     GameId, Timestamp, UserId,
     game::Player,
-    protocol::{RequestId, ServerMessage},
+    protocol::{ErrorCode, RequestId, ServerMessage},
 };
 use std::{
     num::NonZeroU32,
@@ -24,6 +24,11 @@ use tokio::sync::oneshot;
 /// Bytes queued for one connection. A room's longest snapshot (10,000 events) has some 500 KB and fits by itself; beyond
 /// that, 256 KiB are some 800 events, many seconds of the busiest game.
 pub const OUTBOX_LEN_MAX: usize = 256 * 1024;
+
+/// Of the messages a connection may send for long, one in so many may be of a kind that asks the backplane for more than a
+/// room's next event: seeks, invitations, joins. At once it may be a second's, and one for each room there may be: whoever comes
+/// back joins all of his.
+const COSTLY_PART: u32 = 4;
 
 /// What rooms and the lobby hold of a connection.
 #[derive(Debug)]
@@ -126,12 +131,19 @@ pub struct Connection {
     // Taken when the connection ends.
     session: Option<Session>,
     limiter: Limiter,
+    /// For what costs more than a look at memory.
+    costly: Limiter,
     effects: Vec<Effect>,
 }
 
 impl Connection {
-    /// Opens a connection of this user, who has these games running, and says welcome.
-    pub fn open(node: Arc<Node>, user: Player, running: Vec<GameId>) -> (Connection, Arc<Conn>) {
+    /// Opens a connection of this user, who has these games running, and says welcome with that token for the next time.
+    pub fn open(
+        node: Arc<Node>,
+        user: Player,
+        token: String,
+        running: Vec<GameId>,
+    ) -> (Connection, Arc<Conn>) {
         let outbox = Arc::new(Outbox::new(OUTBOX_LEN_MAX));
         let conn = node.register(|id| Conn {
             id,
@@ -140,7 +152,6 @@ impl Connection {
             notices: Mutex::default(),
             lobby_before: Mutex::default(),
         });
-        let token = node.tokens.issue(&user);
         let session = Session::new(user, running, node.config.rooms_per_connection as usize);
         let heartbeat_ms = node.config.heartbeat_seconds * 1_000;
         conn.say(
@@ -148,12 +159,18 @@ impl Connection {
             None,
         );
         let rate = NonZeroU32::new(node.config.messages_per_second).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(rate).allow_burst(rate.saturating_add(rate.get()));
+        let quota = |rate: NonZeroU32, burst: u32| {
+            let quota = Quota::per_second(rate).allow_burst(rate.saturating_add(burst));
+            Limiter::direct_with_clock(quota, RuntimeClock)
+        };
+        let costly = NonZeroU32::new(rate.get() / COSTLY_PART).unwrap_or(NonZeroU32::MIN);
+        let rooms = node.config.rooms_per_connection;
         let connection = Connection {
             node,
             conn: conn.clone(),
             session: Some(session),
-            limiter: Limiter::direct_with_clock(quota, RuntimeClock),
+            limiter: quota(rate, rate.get()),
+            costly: quota(costly, rooms),
             effects: Vec::new(),
         };
         (connection, conn)
@@ -162,11 +179,18 @@ impl Connection {
     /// A text message came.
     pub fn text(&mut self, text: &str, arrived: Timestamp) {
         self.apply_notices();
-        let limited = self.limiter.check().is_err();
+        let limited = self.is_limited();
         let Some(session) = &mut self.session else {
             return;
         };
-        session.text(text, arrived, limited, &mut self.effects);
+        let may_cost = || {
+            let may = self.costly.check().is_ok();
+            if !may {
+                rate::limited("costly_messages");
+            }
+            may
+        };
+        session.text(text, arrived, limited, may_cost, &mut self.effects);
         self.carry_out();
     }
 
@@ -184,6 +208,15 @@ impl Connection {
         }
         self.node.lobby.gone(&self.node, self.conn.id);
         self.node.unregister(self.conn.id);
+    }
+
+    /// Counts a message. True if it came over the rate.
+    fn is_limited(&self) -> bool {
+        let is_limited = self.limiter.check().is_err();
+        if is_limited {
+            rate::limited("messages");
+        }
+        is_limited
     }
 
     fn apply_notices(&mut self) {
@@ -204,6 +237,11 @@ impl Connection {
                         .rooms
                         .ask(&self.node, game, self.conn.clone(), ask)
                 }
+                Effect::Lobby(ask) if !self.node.may_ask_lobby(&ask) => {
+                    let why = "too many games sought; slow down";
+                    let refusal = crate::session::error(ErrorCode::RateLimited, why, None);
+                    self.conn.say(&refusal, ask.id.as_ref());
+                }
                 Effect::Lobby(ask) => self.node.lobby.ask(&self.node, self.conn.clone(), ask),
                 Effect::Close(code, reason) => self.conn.outbox.close(code, reason),
             }
@@ -220,7 +258,7 @@ impl Handler for Connection {
     }
 
     fn on_too_large(&mut self, _at: Instant) -> Next {
-        let limited = self.limiter.check().is_err();
+        let limited = self.is_limited();
         let now = self.node.now();
         if let Some(session) = &mut self.session {
             session.too_large(now, limited, &mut self.effects);

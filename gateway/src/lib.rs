@@ -3,6 +3,7 @@
 //! A connection's text goes through [`websocket`] to a [`session`], which asks a [`room`] or the [`lobby`]; what happened
 //! comes back through the room's feed and [`fanout`] into every member's outbox. [`server`] puts a [`node`] behind its ports.
 
+pub mod address;
 pub mod config;
 pub mod connection;
 pub mod directory;

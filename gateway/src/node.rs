@@ -7,12 +7,13 @@ use crate::{
     identity::Tokens,
     lobby::Lobby,
     random::Random,
-    rate::{KeyedLimiter, RuntimeClock},
+    rate::Keyed,
     room::Rooms,
+    session::{LobbyAsk, LobbyKind},
 };
 use dashmap::DashMap;
 use governor::Quota;
-use pubsub::{Answer, Backplane};
+use pubsub::{Answer, Backplane, Put};
 use shared::{
     GameId, Timestamp, UserId,
     protocol::{ServerMessage, close::CloseCode, server::Drain},
@@ -27,9 +28,7 @@ use std::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Chat lines a user may say in [`CHAT_PERIOD`] on one node.
-const CHAT_LINES: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
-/// See [`CHAT_LINES`].
+/// The time in which [`Config::chat_per_user`] lines may be said.
 const CHAT_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long a game may be listed as running without anybody touching it: its longest silence is 14 days.
@@ -69,7 +68,8 @@ pub struct Node {
     connections: DashMap<u64, Arc<Conn>>,
     next_connection: AtomicU64,
     is_draining: AtomicBool,
-    chat: KeyedLimiter<UserId>,
+    chat: Keyed<UserId>,
+    seeks: Keyed<UserId>,
 }
 
 impl Node {
@@ -78,19 +78,23 @@ impl Node {
         config: Config,
         name: String,
         backplane: Arc<dyn Backplane>,
-        secret: &[u8],
+        tokens: Tokens,
         random: Random,
     ) -> Arc<Node> {
-        let quota = Quota::with_period(CHAT_PERIOD / CHAT_LINES.get())
-            .expect("not zero")
-            .allow_burst(CHAT_LINES);
+        let some = |count: u32| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        let lines = some(config.chat_per_user);
+        let chat = Quota::with_period(CHAT_PERIOD / lines.get())
+            .unwrap_or(Quota::per_second(lines))
+            .allow_burst(lines);
+        let seeks = some(config.seeks_per_minute);
+        let seeks = Quota::per_minute(seeks).allow_burst(some(seeks.get() / 2));
         let node = Arc::new(Node {
             lobby: Lobby::new(&random),
             random,
             config,
             name,
             backplane,
-            tokens: Tokens::new(secret),
+            tokens,
             rooms: Rooms::default(),
             directory: Directory::default(),
             tasks: TaskTracker::new(),
@@ -99,7 +103,8 @@ impl Node {
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             is_draining: AtomicBool::new(false),
-            chat: KeyedLimiter::dashmap_with_clock(quota, RuntimeClock),
+            chat: Keyed::new("chat_per_user", chat),
+            seeks: Keyed::new("seeks_per_user", seeks),
         });
         node.tasks.spawn(crate::lobby::run(node.clone()));
         node.tasks.spawn(crate::sweeper::run(node.clone()));
@@ -150,11 +155,32 @@ impl Node {
 
     /// Counts a line of chat. False if the user says too much.
     pub fn may_chat(&self, user: &UserId) -> bool {
-        // Users who are silent again need no memory.
-        if self.chat.len() > 10_000 {
-            self.chat.retain_recent();
-        }
-        self.chat.check_key(user).is_ok()
+        self.chat.check(user)
+    }
+
+    /// Counts a seek or an invitation. False if the user asks for too many.
+    pub fn may_ask_lobby(&self, ask: &LobbyAsk) -> bool {
+        matches!(ask.kind, LobbyKind::CancelSeek) || self.seeks.check(&ask.user.id)
+    }
+
+    /// Takes the word from a user on every node for so long.
+    pub async fn mute(&self, user: &UserId, time: Duration) -> Answer<()> {
+        let put = Put::Replace;
+        let muted = bytes::Bytes::from_static(b"1");
+        self.backplane
+            .put(&mute_key(user), muted, time, put)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives it back.
+    pub async fn unmute(&self, user: &UserId) -> Answer<()> {
+        self.backplane.remove(&mute_key(user)).await
+    }
+
+    /// Whether this user may say nothing.
+    pub async fn is_muted(&self, user: &UserId) -> Answer<bool> {
+        Ok(self.backplane.get(&mute_key(user)).await?.is_some())
     }
 
     /// The user's running games.
@@ -234,6 +260,10 @@ impl Node {
         tracing::info!(complete, left = self.connections.len(), "drained");
         self.stopped.cancel();
     }
+}
+
+fn mute_key(user: &UserId) -> String {
+    key_of("mute", &[user.as_str()])
 }
 
 fn running_key(user: &UserId) -> String {

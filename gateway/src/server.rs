@@ -1,8 +1,10 @@
 //! Puts a node behind its two ports, and takes it down again.
 
 use crate::{
+    address::{Addresses, PerAddress},
     config::{Config, RedisMode},
     http::{admin, assets, documents, error, games, session},
+    identity::{Keyring, Tokens},
     node::Node,
     random::Random,
     websocket::{Limits, frame::Rules, listen},
@@ -41,6 +43,13 @@ pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Ba
             .with_context(|| format!("--data-dir {}", config.data_dir.display()))?;
         return Ok(Arc::new(embedded));
     }
+    let ca = match &config.redis_ca {
+        Some(path) => Some(
+            std::fs::read(path)
+                .with_context(|| format!("--redis-ca {} cannot be read", path.display()))?,
+        ),
+        None => None,
+    };
     let options = RedisOptions {
         urls: config.redis_url.clone(),
         mode: match config.redis_mode {
@@ -51,6 +60,7 @@ pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Ba
         subscribe_urls: config.redis_subscribe_url.clone(),
         partitions: config.partitions,
         node: name.to_owned(),
+        ca,
         // Nothing reads the queue without an archive, and nothing would trim it.
         queue: false,
     };
@@ -63,7 +73,8 @@ pub async fn start(
     backplane: Option<Arc<dyn Backplane>>,
 ) -> anyhow::Result<Running> {
     config.check()?;
-    let secret = config.secret()?;
+    let secrets = config.secrets()?;
+    let operators = config.operators()?;
     let listener = listen::bind(config.listen)
         .with_context(|| format!("--listen {} cannot be opened", config.listen))?;
     let admin_listener = listen::bind(config.admin_listen)
@@ -86,9 +97,31 @@ pub async fn start(
     };
     let http_limits = listen::HttpLimits {
         connections_max: config.max_connections,
+        addresses: Some(Arc::new(Addresses::new(
+            config.trusted_proxy.clone(),
+            config.proxy_protocol,
+            PerAddress {
+                connections: config.connections_per_address,
+                handshakes: config.handshakes_per_address,
+                requests: config.requests_per_address,
+            },
+        ))),
         ..Default::default()
     };
-    let node = Node::new(config, name, backplane, &secret, Random::default());
+    let mut tokens = Tokens::new(&secrets, &config.jwt_audience, &config.jwt_issuer);
+    let keyring = match operators {
+        Some(operators) => Some(Keyring::open(operators.keys).await.context("--jwks")?),
+        None => None,
+    };
+    if let Some(keyring) = &keyring {
+        tokens = tokens.with_operators(keyring.clone());
+    }
+    let node = Node::new(config, name, backplane, tokens, Random::default());
+    if let Some(keyring) = keyring {
+        let stopped = node.stopped.clone();
+        node.tasks
+            .spawn(async move { stopped.run_until_cancelled(keyring.keep()).await });
+    }
     let door = session::Door {
         node: node.clone(),
         limits: Arc::new(limits),

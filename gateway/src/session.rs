@@ -126,12 +126,14 @@ impl Session {
         })
     }
 
-    /// A text message came at `arrived`; `limited` if it came over the rate.
+    /// A text message came at `arrived`; `limited` if it came over the rate. `may_cost` counts one of the costly kinds, and says
+    /// whether it is within theirs.
     pub fn text(
         &mut self,
         text: &str,
         arrived: Timestamp,
         limited: bool,
+        may_cost: impl FnOnce() -> bool,
         effects: &mut Vec<Effect>,
     ) {
         let request = match Request::decode(text) {
@@ -149,6 +151,13 @@ impl Session {
             Ok(request) => request,
             Err(error) => return effects.push(refuse(error.id, error.code, error.message)),
         };
+        if is_costly(&request.message) && !may_cost() {
+            if !self.strike(arrived, effects) {
+                let why = "too many seeks, invitations and joins; slow down";
+                effects.push(refuse(request.id, ErrorCode::RateLimited, why));
+            }
+            return;
+        }
         self.request(request, arrived, effects);
     }
 
@@ -342,6 +351,17 @@ impl Session {
         let mut games = self.running.iter();
         games.next().filter(|_| games.next().is_none()).cloned()
     }
+}
+
+/// Whether a message asks the backplane for more than a room's next event.
+fn is_costly(message: &ClientMessage) -> bool {
+    matches!(
+        message,
+        ClientMessage::InitGame(_)
+            | ClientMessage::CreateGame(_)
+            | ClientMessage::JoinGame(_)
+            | ClientMessage::JoinRoom(_)
+    )
 }
 
 /// A player's request besides moves, before the room has added what only it knows.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use topology::Topology;
 
+mod acl;
 mod call;
 mod clock;
 mod every;
@@ -37,7 +38,8 @@ mod subscriber;
 mod sweep;
 mod topology;
 
-pub use options::{ACL_RULE, Mode, PARTITIONS, PARTITIONS_MAX, REPLICAS, RedisOptions, StartError};
+pub use acl::ACL_RULE;
+pub use options::{Mode, PARTITIONS, PARTITIONS_MAX, REPLICAS, RedisOptions, StartError};
 
 /// What gateways share, kept in Redis. Dropping it ends its connections and subscriptions.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ pub mod server;
 #[cfg(test)]
 mod typescript;
 
-pub use client::{ClientMessage, DecodeError, Request, RequestId};
+pub use client::{ClientMessage, DecodeError, Request, RequestId, is_forbidden};
 pub use server::{ErrorCode, ServerMessage};
 
 /// Version of the protocol, told in `welcome`.

@@ -10,6 +10,7 @@ use clap::Parser;
 use gateway::{
     Config,
     connection::Connection,
+    identity::Tokens,
     node::Node,
     random::Random,
     websocket::{Handler, outbox::Collected},
@@ -161,7 +162,8 @@ impl World {
         };
         let faulty = Faulty::new(Arc::new(self.backplane.clone()), network, self.starts);
         let wire = Arc::new(Wire::new(faulty, self.plan.mutant));
-        let node = Node::new(config, format!("node-{site}"), wire.clone(), SECRET, random);
+        let tokens = Tokens::new(&[SECRET.to_vec()], &[], &[]);
+        let node = Node::new(config, format!("node-{site}"), wire.clone(), tokens, random);
         self.sites[site] = Some(Site {
             node,
             wire,
@@ -205,7 +207,8 @@ impl World {
             let running =
                 tokio::time::timeout(Duration::from_millis(500), node.running(&player.id)).await;
             let running = running.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
-            Connection::open(node, player, running)
+            let token = node.tokens.issue(&player);
+            Connection::open(node, player, token, running)
         });
         self.clients[index].line = Line::Opening(site, opening);
         self.note(&format!("c{index} connects to node {site}"));

@@ -1,6 +1,6 @@
 //! What no single setting can know: whether they fit each other. Told all at once, before a port opens.
 
-use super::{ADMIN_TOKEN_LEN_MIN, Config, RedisMode, TOKEN_SECRET_LEN_MIN};
+use super::{ADMIN_TOKEN_LEN_MIN, Config, RedisMode, TOKEN_SECRET_LEN_MIN, TOKEN_SECRETS_MAX};
 use url::Url;
 
 impl Config {
@@ -13,21 +13,46 @@ impl Config {
             }
         };
         let with_redis = !self.redis_url.is_empty();
-        match &self.token_secret {
-            Some(secret) => wrong(
+        wrong(
+            with_redis && self.token_secret.is_empty(),
+            "--token-secret (ROOKERY_TOKEN_SECRET) is needed with Redis: tokens signed by one node must be known to all; \
+             make one with `openssl rand -hex 32`"
+                .to_owned(),
+        );
+        for secret in &self.token_secret {
+            wrong(
                 secret.len() < TOKEN_SECRET_LEN_MIN,
                 format!(
                     "--token-secret has {} bytes, it needs at least {TOKEN_SECRET_LEN_MIN}; make one with `openssl rand -hex 32`",
                     secret.len()
                 ),
-            ),
-            None => wrong(
-                with_redis,
-                "--token-secret (ROOKERY_TOKEN_SECRET) is needed with Redis: tokens signed by one node must be known to all; \
-                 make one with `openssl rand -hex 32`"
-                    .to_owned(),
-            ),
+            );
         }
+        wrong(
+            self.token_secret.len() > TOKEN_SECRETS_MAX,
+            format!(
+                "--token-secret is there {} times, {TOKEN_SECRETS_MAX} are the most",
+                self.token_secret.len()
+            ),
+        );
+        wrong(
+            self.jwks_ca.is_some() && self.jwks.is_none(),
+            "--jwks-ca is set and --jwks is not: whose certificate is it to vouch for?".to_owned(),
+        );
+        wrong(
+            self.proxy_protocol && self.trusted_proxy.is_empty(),
+            "--proxy-protocol is set and --trusted-proxy is not: anybody could write such a header; name the proxies that do"
+                .to_owned(),
+        );
+        wrong(
+            self.redis_ca.is_some()
+                && !self
+                    .redis_url
+                    .iter()
+                    .any(|url| url.starts_with("rediss:") || url.starts_with("valkeys:")),
+            "--redis-ca is set and no --redis-url is rediss://: nothing would be encrypted"
+                .to_owned(),
+        );
         match &self.admin_token {
             Some(token) => wrong(
                 token.len() < ADMIN_TOKEN_LEN_MIN,
@@ -111,6 +136,16 @@ mod tests {
             ),
             (&["--admin-token", "short"], "--admin-token has 5 bytes"),
             (&["--redis-mode", "cluster"], "which servers?"),
+            (&["--jwks-ca", "ca.pem"], "--jwks is not"),
+            (&["--proxy-protocol"], "anybody could write"),
+            (&["--redis-ca", "ca.pem"], "nothing would be encrypted"),
+            (
+                &[
+                    "--token-secret",
+                    "a secret that is long enough to sign with,short",
+                ],
+                "--token-secret has 5 bytes",
+            ),
             (&["--redis-subscribe-url", "redis://b"], "set both"),
             (&["--listen", "127.0.0.1:9090"], "both 127.0.0.1:9090"),
             (&["--max-connections", "0"], "nobody could connect"),

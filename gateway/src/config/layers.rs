@@ -430,7 +430,7 @@ mod tests {
         )
         .expect("settings");
         assert_eq!(
-            settings.config.token_secret.as_deref(),
+            settings.config.token_secret.first().map(String::as_str),
             Some("0123456789abcdef0123456789abcdef")
         );
         let settings = with(&[], &format!("admin-token-file = {path:?}")).expect("settings");

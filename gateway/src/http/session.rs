@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use crate::{
     connection::{Connection, OUTBOX_LEN_MAX},
-    identity::Tokens,
+    identity::Known,
     node::Node,
     websocket::{CloseCode, Handler, Limits, Next, Outbox, Upgrade, run},
 };
@@ -62,17 +62,14 @@ async fn socket(
         .and_then(|place| offered.get(place + 1).cloned())
         .or(query.token)
         .filter(|token| !token.is_empty());
-    let user = match token {
-        Some(token) => door.node.tokens.verify(&token),
-        None => Ok(Tokens::guest()),
-    };
+    let known = door.node.tokens.know(token.as_deref()).await;
     let (response, upgrading) = upgrade.accept();
     door.node.tasks.clone().spawn(async move {
         let Ok(socket) = upgrading.socket().await else {
             return;
         };
-        match user {
-            Ok(user) => connected(door, user, socket).await,
+        match known {
+            Ok(known) => connected(door, known, socket).await,
             Err(bad) => {
                 // Browsers cannot read an HTTP error of a WebSocket, but they can read a close code.
                 let outbox = Arc::new(Outbox::new(OUTBOX_LEN_MAX));
@@ -84,13 +81,14 @@ async fn socket(
     Ok(response)
 }
 
-async fn connected(door: Door, user: Player, socket: crate::websocket::Socket) {
+async fn connected(door: Door, known: Known, socket: crate::websocket::Socket) {
     let node = door.node;
     // While the backplane is away the list is not known, and nobody is kept waiting for it: a client that comes back joins
     // the rooms it knows of.
-    let running = tokio::time::timeout(RUNNING_PATIENCE, node.running(&user.id)).await;
+    let running = tokio::time::timeout(RUNNING_PATIENCE, node.running(&known.user.id)).await;
     let running = running.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
-    let (connection, conn) = Connection::open(node.clone(), user, running);
+    let token = node.tokens.renew(&known);
+    let (connection, conn) = Connection::open(node.clone(), known.user, token, running);
     if node.is_draining() {
         conn.outbox
             .close(CloseCode::Restart, "this node is leaving");
@@ -126,15 +124,11 @@ async fn session(State(door): State<Door>, headers: HeaderMap) -> Result<Respons
     let bearer = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let user = match bearer {
-        Some(token) => door
-            .node
-            .tokens
-            .verify(token)
-            .map_err(|bad| ApiError::new(ErrorCode::Unauthorized, bad.to_string()))?,
-        None => Tokens::guest(),
-    };
-    let token = door.node.tokens.issue(&user);
+    let tokens = &door.node.tokens;
+    let known = tokens.know(bearer).await;
+    let known = known.map_err(|bad| ApiError::new(ErrorCode::Unauthorized, bad.to_string()))?;
+    let token = tokens.renew(&known);
+    let user = known.user;
     Ok((
         [(header::CACHE_CONTROL, "no-store")],
         Json(Session { user, token }),

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     connection::Conn,
     fanout::{Audience, Role},
-    rate::{Limiter, RuntimeClock},
+    rate::{Limiter, RuntimeClock, limited},
     session::error,
     websocket::Frame,
 };
@@ -23,9 +23,6 @@ use shared::protocol::{
 };
 use std::{collections::VecDeque, num::NonZeroU32, sync::Arc};
 
-/// Lines a second in one room on one node.
-const ROOM_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
-
 const PLAYERS: &str = "chat_players";
 const SPECTATORS: &str = "chat_spectators";
 
@@ -35,28 +32,44 @@ const HEARD_LEN: usize = 15;
 type Lines = VecDeque<Bytes>;
 
 /// The room's last lines on this node.
+#[derive(Default)]
 pub(super) struct Chat {
     loading: Option<BoxFuture<'static, Answer<[Vec<Bytes>; 2]>>>,
     /// Players' and spectators' last lines, once they were loaded.
     lines: Option<[Lines; 2]>,
     /// The last lines heard, to know a repeat.
     heard: Lines,
-    limiter: Limiter,
-}
-
-impl Default for Chat {
-    fn default() -> Chat {
-        let quota = Quota::per_second(ROOM_LINES_PER_SECOND);
-        Chat {
-            loading: None,
-            lines: None,
-            heard: Lines::new(),
-            limiter: Limiter::direct_with_clock(quota, RuntimeClock),
-        }
-    }
+    /// What was said from here and is not heard yet, to tell other nodes' lines from ours.
+    own: Lines,
+    /// Of the whole room: lines of other nodes count when they are heard. (Two nodes that speak in the same moment may both
+    /// be within it.) Made when something is said.
+    limiter: Option<Limiter>,
 }
 
 impl Chat {
+    /// Counts a line. False if the room says too much.
+    fn counts(&mut self, per_second: u32) -> bool {
+        let limiter = self.limiter.get_or_insert_with(|| {
+            let lines = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
+            Limiter::direct_with_clock(Quota::per_second(lines), RuntimeClock)
+        });
+        limiter.check().is_ok()
+    }
+
+    /// Notes a line that is said from here.
+    fn speaks(&mut self, line: Bytes) {
+        self.own.push_back(line);
+        while self.own.len() > HEARD_LEN {
+            self.own.pop_front();
+        }
+    }
+
+    /// Whether a line was said from here, once.
+    fn is_own(&mut self, line: &Bytes) -> bool {
+        let place = self.own.iter().position(|own| own == line);
+        place.is_some_and(|place| self.own.remove(place).is_some())
+    }
+
     /// Waits for the history; for ever if it is not being loaded.
     pub async fn loaded(chat: &mut Chat) -> Answer<[Vec<Bytes>; 2]> {
         match &mut chat.loading {
@@ -82,9 +95,12 @@ impl Task {
             return refuse(ErrorCode::Forbidden, "join the room first");
         }
         if !self.node.may_chat(&conn.user) {
-            return refuse(ErrorCode::RateLimited, "at most 5 lines in 10 seconds");
+            let lines = self.node.config.chat_per_user;
+            let why = format!("at most {lines} lines in 10 seconds");
+            return refuse(ErrorCode::RateLimited, &why);
         }
-        if self.chat.limiter.check().is_err() {
+        if !self.chat.counts(self.node.config.chat_per_room) {
+            limited("chat_per_room");
             return refuse(ErrorCode::RateLimited, "this room is talking too fast");
         }
         let seat = live.seat(&conn.user);
@@ -108,6 +124,7 @@ impl Task {
         let body = Bytes::from(
             serde_json::to_vec(&line).expect("a line has no map keys or IO that could fail"),
         );
+        self.chat.speaks(body.clone());
         let (node, room, game, id) = (
             self.node.clone(),
             self.room.clone(),
@@ -119,7 +136,18 @@ impl Task {
                 topic: topic.to_owned(),
                 body,
             };
-            let answer = match node.backplane.say(&room, message).await {
+            // One look a line, of which there are few.
+            let said = match node.is_muted(&conn.user).await {
+                Ok(true) => {
+                    limited("muted");
+                    let why = "the operator has taken the word from you for a while";
+                    let muted = error(ErrorCode::Forbidden, why, Some(game));
+                    return conn.say(&muted, id.as_ref());
+                }
+                Ok(false) => node.backplane.say(&room, message).await,
+                Err(unavailable) => Err(unavailable),
+            };
+            let answer = match said {
                 Ok(()) => crate::session::ack(Some(game)),
                 Err(_) => error(
                     ErrorCode::Unavailable,
@@ -145,6 +173,9 @@ impl Task {
         // A line that a lost answer had sent again, or the channel repeated, is the same to the millisecond.
         if self.chat.heard.contains(&message.body) {
             return;
+        }
+        if !self.chat.is_own(&message.body) {
+            self.chat.counts(self.node.config.chat_per_room);
         }
         self.chat.heard.push_back(message.body.clone());
         while self.chat.heard.len() > HEARD_LEN {

@@ -10,7 +10,7 @@ fn session(rooms_max: usize) -> Session {
 
 fn hear(session: &mut Session, text: &str) -> Vec<Effect> {
     let mut effects = Vec::new();
-    session.text(text, Timestamp(1), false, &mut effects);
+    session.text(text, Timestamp(1), false, || true, &mut effects);
     effects
 }
 
@@ -44,6 +44,7 @@ fn over_the_rate_a_session_refuses_and_at_last_closes() {
             r#"{"type":"ping","id":"x"}"#,
             Timestamp(1),
             true,
+            || true,
             &mut effects,
         );
         let text = said(&effects);
@@ -55,7 +56,7 @@ fn over_the_rate_a_session_refuses_and_at_last_closes() {
         );
     }
     let mut effects = Vec::new();
-    session.text("{}", Timestamp(1), true, &mut effects);
+    session.text("{}", Timestamp(1), true, || true, &mut effects);
     assert!(matches!(effects[..], [Effect::Close(CloseCode::Policy, _)]));
 }
 
@@ -66,7 +67,7 @@ fn a_pause_forgives_and_a_message_in_between_does_not() {
     let flood = |session: &mut Session, at| {
         let mut effects = Vec::new();
         for _ in 0..STRIKES_MAX {
-            session.text("{}", at, true, &mut effects);
+            session.text("{}", at, true, || true, &mut effects);
         }
         effects
     };
@@ -80,7 +81,7 @@ fn a_pause_forgives_and_a_message_in_between_does_not() {
         at = at.plus_ms(STRIKES_FORGOTTEN_MS + 1);
     }
     session.too_large(at, true, &mut Vec::new());
-    session.text(r#"{"type":"ping"}"#, at, false, &mut Vec::new());
+    session.text(r#"{"type":"ping"}"#, at, false, || true, &mut Vec::new());
     let effects = flood(&mut session, at);
     assert!(matches!(
         effects.last(),
@@ -157,4 +158,39 @@ fn too_large_names_the_limit() {
     let mut effects = Vec::new();
     session(1).too_large(Timestamp(1), false, &mut effects);
     assert!(said(&effects).contains(&MESSAGE_LEN_MAX.to_string()));
+}
+
+#[test]
+fn costly_kinds_have_a_rate_of_their_own() {
+    let mut session = session(32);
+    let mut ask = |text: &str, may: bool| {
+        let mut effects = Vec::new();
+        let mut asked = false;
+        let may_cost = || {
+            asked = true;
+            may
+        };
+        session.text(text, Timestamp(1), false, may_cost, &mut effects);
+        let refused = matches!(&effects[..], [Effect::Say(message, _)] if message.encode(None).contains("rate_limited"));
+        (asked, refused)
+    };
+    for costly in [
+        r#"{"type":"init_game","payload":{}}"#,
+        r#"{"type":"create_game","payload":{}}"#,
+        r#"{"type":"join_game","payload":{"gameId":"a"}}"#,
+        r#"{"type":"join_room","payload":{"gameId":"a"}}"#,
+    ] {
+        assert_eq!(ask(costly, false), (true, true), "{costly}");
+        assert_eq!(ask(costly, true), (true, false), "{costly}");
+    }
+    for cheap in [
+        r#"{"type":"ping"}"#,
+        r#"{"type":"move","payload":{"gameId":"a","move":"e4"}}"#,
+        r#"{"type":"resign","payload":{"gameId":"a"}}"#,
+        r#"{"type":"chat","payload":{"gameId":"a","text":"b"}}"#,
+        r#"{"type":"cancel_seek"}"#,
+        "no message at all",
+    ] {
+        assert_eq!(ask(cheap, false), (false, false), "{cheap}");
+    }
 }

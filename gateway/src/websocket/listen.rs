@@ -6,8 +6,8 @@
 //! connection is dropped at once.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{io, pin::pin};
 
@@ -27,6 +27,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::{Addresses, ClientAddress, Peer, Place, TooMany, announced};
+use crate::rate::limited;
+
 use super::connection::Limits;
 use super::driver;
 use super::handler::{Handler, Next};
@@ -45,7 +48,7 @@ const SEND_BUFFER_LEN: u32 = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a client of the public port may use up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HttpLimits {
     /// How long a request's head may take, and how long a kept-alive connection may be idle. Without it a client that
     /// sends a byte a second holds a connection for hours.
@@ -60,6 +63,8 @@ pub struct HttpLimits {
     pub connections_max: usize,
     /// Connections beyond those that are told so, at a time.
     pub turned_away_max: usize,
+    /// Proxies, and what each address may use up; nothing is counted by address if there is none.
+    pub addresses: Option<Arc<Addresses>>,
     /// How long requests in flight may take to finish when the server stops.
     pub drain: Duration,
 }
@@ -72,6 +77,7 @@ impl Default for HttpLimits {
             unacknowledged: Duration::from_secs(60),
             connections_max: 15_000,
             turned_away_max: 256,
+            addresses: None,
             drain: Duration::from_secs(5),
         }
     }
@@ -96,6 +102,18 @@ pub struct Slot {
     taken: Arc<AtomicUsize>,
     /// It came when all places were taken.
     over: bool,
+    /// Its place among those of its address.
+    at_address: OnceLock<Place>,
+}
+
+impl Slot {
+    /// Notes its place among those of its address, if they are counted.
+    fn is_at(&self, place: Option<Place>) {
+        if let Some(place) = place {
+            // A connection has one client: were a second named, he would hold no place more than the first does.
+            let _ = self.at_address.set(place);
+        }
+    }
 }
 
 impl Drop for Slot {
@@ -118,11 +136,14 @@ impl Places {
             let slot = Slot {
                 taken: Arc::clone(taken),
                 over,
+                at_address: OnceLock::new(),
             };
             (taken.fetch_add(1, Ordering::Relaxed) < max).then_some(slot)
         };
-        slot(&self.taken, limits.connections_max, false)
-            .or_else(|| slot(&self.turned_away, limits.turned_away_max, true))
+        slot(&self.taken, limits.connections_max, false).or_else(|| {
+            limited("connections");
+            slot(&self.turned_away, limits.turned_away_max, true)
+        })
     }
 }
 
@@ -161,6 +182,13 @@ pub async fn serve(
         let Some(slot) = places.take(&limits) else {
             continue;
         };
+        if let Some(addresses) = &limits.addresses {
+            // Dropped without a word: an answer would cost more than the connection.
+            let Ok(place) = addresses.enter(Peer::of(peer)) else {
+                continue;
+            };
+            slot.is_at(place);
+        }
         if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.unacknowledged))
         {
             tracing::debug!(%peer, %error, "no time-out for what is not acknowledged");
@@ -170,7 +198,7 @@ pub async fn serve(
             peer,
             Arc::new(slot),
             service.clone(),
-            limits,
+            limits.clone(),
             stop.clone(),
             abort.clone(),
         );
@@ -203,7 +231,7 @@ fn is_peers_fault(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     slot: Arc<Slot>,
     service: TowerToHyperService<Router>,
@@ -211,14 +239,42 @@ async fn connection(
     stop: CancellationToken,
     abort: CancellationToken,
 ) {
+    let HttpLimits {
+        head_timeout,
+        head_len_max,
+        addresses,
+        ..
+    } = limits;
+    let mut at = Peer::of(peer);
+    if let Some(addresses) = &addresses
+        && addresses.proxy_protocol
+        && addresses.is_trusted(peer.ip())
+    {
+        let announced = tokio::select! {
+            announced = tokio::time::timeout(head_timeout, announced(&mut stream)) => announced,
+            () = stop.cancelled() => return,
+        };
+        match announced {
+            Ok(Ok(Some(client))) => at = Peer::announced(client),
+            // The proxy's own connection.
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "connection of a proxy"),
+            Err(_) => return tracing::debug!(%peer, "connection of a proxy: no header in time"),
+        }
+        let Ok(place) = addresses.enter(at) else {
+            return;
+        };
+        slot.is_at(place);
+    }
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(Arc::clone(&slot));
-        let answer = if slot.over {
-            Err(turn_away(request))
-        } else {
-            Ok(service.call(request))
+        let answer = match admit(addresses.as_deref(), at, &slot, &mut request) {
+            Err(TooMany) => Err(too_many()),
+            Ok(()) if slot.over => Err(turn_away(request)),
+            Ok(()) => {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                Ok(service.call(request))
+            }
         };
         async move {
             match answer {
@@ -229,8 +285,8 @@ async fn connection(
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_header_size(limits.head_len_max)
+        .header_read_timeout(head_timeout)
+        .max_header_size(head_len_max)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut serving = pin!(serving);
@@ -247,6 +303,43 @@ async fn connection(
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
     }
+}
+
+/// Notes whose request it is and which slot it holds, and counts it by its address.
+fn admit(
+    addresses: Option<&Addresses>,
+    at: Peer,
+    slot: &Arc<Slot>,
+    request: &mut Request<Body>,
+) -> Result<(), TooMany> {
+    let mut client = at;
+    if let Some(addresses) = addresses {
+        client = addresses.client(at, request.headers());
+        addresses.request(client)?;
+        if request.headers().contains_key(header::SEC_WEBSOCKET_KEY) {
+            addresses.handshake(client)?;
+            // A connection of a proxy counts from here on as its client's, for it will be nobody else's.
+            if client != at {
+                slot.is_at(addresses.enter(client)?);
+            }
+        }
+    }
+    let extensions = request.extensions_mut();
+    extensions.insert(ClientAddress(client.address));
+    extensions.insert(Arc::clone(slot));
+    Ok(())
+}
+
+/// Answers a client whose address has used up what it may.
+fn too_many() -> Response {
+    let mut response = error_response(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate_limited",
+        &TooMany.to_string(),
+    );
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Answers a client for whom there is no place.

@@ -1,6 +1,9 @@
 //! How to reach Redis, and what can be wrong with it at start, in words for whoever is on call.
 
-use super::server::{Address, Dialer};
+use super::{
+    acl::ACL_RULE,
+    server::{Address, Ca, Dialer},
+};
 use std::{fmt, str::FromStr};
 
 /// Partitions when nothing else is said.
@@ -11,9 +14,6 @@ pub const PARTITIONS_MAX: u16 = 16384;
 
 /// The word among the subscribe URLs that means: whatever replicas the primary has.
 pub const REPLICAS: &str = "replicas";
-
-/// What an access-list user needs: `ACL SETUSER rookery on >password <this>`.
-pub const ACL_RULE: &str = "~rookery:* &rookery:* +@read +@write +@scripting +spublish +ssubscribe +sunsubscribe +time +cluster|slots";
 
 /// Name of the primary when a Sentinel URL has no `master=`.
 const MASTER_NAME: &str = "mymaster";
@@ -70,6 +70,8 @@ pub struct RedisOptions {
     pub partitions: u16,
     /// Name of this node, unique in the cluster.
     pub node: String,
+    /// Certificates (PEM) that vouch for the servers of `rediss://` URLs, instead of the system's.
+    pub ca: Option<Vec<u8>>,
     /// Put each append into the queue of the archive. Only where an archive reads it: nothing else ever trims it.
     pub queue: bool,
 }
@@ -83,6 +85,7 @@ impl RedisOptions {
             subscribe_urls: Vec::new(),
             partitions: PARTITIONS,
             node: node.into(),
+            ca: None,
             queue: false,
         }
     }
@@ -221,14 +224,16 @@ impl RedisOptions {
         if self.node.is_empty() || self.node.len() > 200 {
             return bad("the node's name has 1 to 200 bytes".to_owned());
         }
-        let parsed: Vec<Url> = self
-            .urls
-            .iter()
-            .map(|url| parse(url))
-            .collect::<Result<_, _>>()?;
+        let ca = self.ca.as_deref().map(Ca::parse).transpose();
+        let ca = ca.map_err(|why| StartError::BadSetting(format!("the CA for Redis: {why}")))?;
+        let parse = |url: &String| parse(url, ca.as_ref());
+        let parsed: Vec<Url> = self.urls.iter().map(parse).collect::<Result<_, _>>()?;
         let Some(first) = parsed.first() else {
             return bad("no Redis URL is set".to_owned());
         };
+        if ca.is_some() && !first.dialer.is_tls() {
+            return bad("a CA for Redis is set, but its URL is not rediss://".to_owned());
+        }
         if self.mode == Mode::Single && parsed.len() > 1 {
             return bad(format!(
                 "{} Redis URLs are set, and mode single takes one: set the mode to sentinel or cluster",
@@ -284,7 +289,7 @@ struct Url {
     sentinel_password: Option<String>,
 }
 
-fn parse(text: &str) -> Result<Url, StartError> {
+fn parse(text: &str, ca: Option<&Ca>) -> Result<Url, StartError> {
     // The text itself may hold a password, so it is not repeated.
     let bad = |why: &str| StartError::BadSetting(format!("a Redis URL is wrong: {why}"));
     let url = redis::parse_redis_url(text)
@@ -304,7 +309,8 @@ fn parse(text: &str) -> Result<Url, StartError> {
     let [sentinel_user, sentinel_password] = ["sentinel-user", "sentinel-password"].map(query);
     let info = redis::IntoConnectionInfo::into_connection_info(url)
         .map_err(|error| bad(&error.to_string()))?;
-    let (address, dialer) = Dialer::of(&info).ok_or_else(|| bad("it names no host and port"))?;
+    let (address, dialer) =
+        Dialer::of(&info, ca).ok_or_else(|| bad("it names no host and port"))?;
     Ok(Url {
         address,
         dialer,
@@ -349,6 +355,14 @@ mod tests {
                 "only database 0",
             ),
             (|o| o.subscribe_urls = vec!["replicas".into()], "by URL"),
+            (|o| o.ca = Some(b"no PEM".to_vec()), "no certificate"),
+            (
+                |o| {
+                    o.urls[0] = "rediss://a".into();
+                    o.ca = Some(b"-----BEGIN CERTIFICATE-----\nAAAA".to_vec());
+                },
+                "certificate",
+            ),
             (
                 |o| {
                     o.mode = Mode::Cluster;

@@ -2,11 +2,12 @@
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, RedisResult, Value,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, Value,
     aio::{MultiplexedConnection, SendError},
     io::tcp::TcpSettings,
 };
-use std::{fmt, time::Duration};
+use rustls::pki_types::pem::PemObject;
+use std::{fmt, sync::Arc, time::Duration};
 
 /// How long a connection may take, from the first packet to the answer of HELLO.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -38,16 +39,42 @@ impl fmt::Display for Address {
     }
 }
 
+/// Certificates that vouch for servers.
+#[derive(Clone)]
+pub(super) struct Ca(Arc<[u8]>);
+
+impl Ca {
+    /// Takes PEM, if it holds a certificate.
+    pub fn parse(pem: &[u8]) -> Result<Ca, String> {
+        let certificates = rustls::pki_types::CertificateDer::pem_slice_iter(pem);
+        let count = certificates
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("no certificate in PEM: {error}"))?
+            .len();
+        if count == 0 {
+            return Err("it holds no certificate in PEM".to_owned());
+        }
+        Ok(Ca(pem.into()))
+    }
+}
+
+impl fmt::Debug for Ca {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ca")
+    }
+}
+
 /// Everything about calling a server but its address: user, password, database, TLS.
 #[derive(Debug, Clone)]
 pub(super) struct Dialer {
     tls: bool,
+    ca: Option<Ca>,
     settings: RedisConnectionInfo,
 }
 
 impl Dialer {
     /// Takes a parsed URL apart. `None` for a Unix socket.
-    pub fn of(info: &ConnectionInfo) -> Option<(Address, Dialer)> {
+    pub fn of(info: &ConnectionInfo, ca: Option<&Ca>) -> Option<(Address, Dialer)> {
         let (host, port, tls) = match info.addr() {
             ConnectionAddr::Tcp(host, port) => (host, port, false),
             ConnectionAddr::TcpTls { host, port, .. } => (host, port, true),
@@ -58,7 +85,12 @@ impl Dialer {
             port: *port,
         };
         let settings = info.redis_settings().clone();
-        Some((address, Dialer { tls, settings }))
+        let ca = ca.cloned();
+        Some((address, Dialer { tls, ca, settings }))
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 
     pub fn database(&self) -> i64 {
@@ -76,6 +108,7 @@ impl Dialer {
         }
         Dialer {
             tls: self.tls,
+            ca: self.ca.clone(),
             settings,
         }
     }
@@ -126,7 +159,16 @@ impl Dialer {
                 push(info);
                 Ok(())
             });
-        let client = Client::open(info)?;
+        let client = match (&self.ca, self.tls) {
+            (Some(ca), true) => {
+                let trusted = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(ca.0.to_vec()),
+                };
+                Client::build_with_tls(info, trusted)?
+            }
+            _ => Client::open(info)?,
+        };
         let connect = async {
             let mut connection = client
                 .get_multiplexed_async_connection_with_config(&config)

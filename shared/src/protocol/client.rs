@@ -544,7 +544,7 @@ fn check_name(name: Option<&str>) -> Result<(), Refusal> {
             format!("`name` is longer than {NAME_CHARS_MAX} characters"),
         ));
     }
-    if name.chars().any(is_unprintable) {
+    if name.chars().any(is_forbidden) {
         return Err((
             ErrorCode::BadMessage,
             "`name` has control characters".into(),
@@ -563,7 +563,7 @@ fn check_chat(text: &str) -> Result<(), Refusal> {
             format!("`text` is longer than {CHAT_CHARS_MAX} characters"),
         ));
     }
-    if text.chars().any(is_unprintable) {
+    if text.chars().any(is_forbidden) {
         return Err((
             ErrorCode::BadMessage,
             "`text` has control characters".into(),
@@ -572,10 +572,13 @@ fn check_chat(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Control characters, and those that turn the direction of other people's text around.
-fn is_unprintable(c: char) -> bool {
+/// Control characters, line breaks of Unicode, those that turn the direction of other people's text around, and those
+/// that are nothing but invisible. (Joiners stay: emoji and Persian need them.)
+pub fn is_forbidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c,
+            '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 fn check_time_control(time_control: Option<TimeControl>) -> Result<(), Refusal> {
