@@ -13,6 +13,8 @@ scenarios![
     who_comes_later_gets_what_was_said,
     only_the_last_fifty_lines_are_kept,
     five_lines_in_ten_seconds_and_no_more,
+    a_room_has_five_lines_a_second_on_all_nodes_together,
+    who_is_muted_is_not_heard_on_any_node,
     chat_is_for_those_in_the_room,
 ];
 
@@ -95,9 +97,9 @@ async fn who_comes_later_gets_what_was_said(over: Over) {
 }
 
 async fn only_the_last_fifty_lines_are_kept(over: Over) {
-    let scene = Scene::start(over, 3).await;
+    let flags = ["--chat-per-user", "100", "--chat-per-room", "100"];
+    let scene = Scene::with(over, 3, &flags).await;
     let game = scene.game(UNTIMED, 0, 1).await;
-    // Many people on all nodes, because one says only so much, and so do all together on one node.
     let mut viewers = Vec::new();
     for number in 0..15 {
         let mut viewer = scene.player(&format!("Viewer {number}"), number % 3).await;
@@ -145,6 +147,59 @@ async fn five_lines_in_ten_seconds_and_no_more(over: Over) {
         game.black.asks("chat", chat).await["type"] == "ack"
     })
     .await;
+    scene.ends().await;
+}
+
+/// Everybody is within his own rate; the room is not, wherever they are.
+async fn a_room_has_five_lines_a_second_on_all_nodes_together(over: Over) {
+    let scene = Scene::with(over, 2, &["--chat-per-user", "1000"]).await;
+    let game = scene.game(UNTIMED, 0, 1).await;
+    let mut viewers = Vec::new();
+    for node in [0, 1] {
+        let mut viewer = scene.player(&format!("Viewer {node}"), node).await;
+        viewer.watches(&game.id).await;
+        viewers.push(viewer);
+    }
+    let began = std::time::Instant::now();
+    let mut said = 0;
+    for number in 0..100 {
+        let viewer = &mut viewers[number % 2];
+        let chat = json!({"gameId": game.id, "text": format!("line {number}")});
+        if viewer.asks("chat", chat).await["type"] == "ack" {
+            said += 1;
+            // So that the other node has counted it before somebody speaks there.
+            for viewer in &mut viewers {
+                hears_line(viewer, &format!("line {number}")).await;
+            }
+        }
+    }
+    let most = 5 + 5 * (began.elapsed().as_secs() as usize + 1);
+    assert!((5..=most).contains(&said), "{said} lines, {most} at most");
+    scene.ends().await;
+}
+
+async fn who_is_muted_is_not_heard_on_any_node(over: Over) {
+    let scene = Scene::start(over, 2).await;
+    let mut game = scene.game(UNTIMED, 0, 1).await;
+    game.white.chats("hello").await;
+    for player in [&mut game.white, &mut game.black] {
+        hears_line(player, "hello").await;
+    }
+    let node = scene.node(1).inside();
+    let user = shared::UserId::parse(&game.white.id).unwrap();
+    let hour = std::time::Duration::from_secs(3_600);
+    node.mute(&user, hour).await.unwrap();
+    let chat = json!({"gameId": game.id, "text": "hello again"});
+    game.white.is_refused("forbidden", "chat", chat).await;
+    // He may still play, and others may speak.
+    game.plays(&["e4", "e5"]).await;
+    game.black.chats("now what").await;
+    for player in [&mut game.white, &mut game.black] {
+        hears_line(player, "now what").await;
+    }
+    node.unmute(&user).await.unwrap();
+    game.white.chats("sorry").await;
+    hears_line(&mut game.black, "sorry").await;
     scene.ends().await;
 }
 

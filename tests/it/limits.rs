@@ -3,7 +3,7 @@
 use crate::scenarios;
 use serde_json::{Value, json};
 use tests::{
-    cluster::Over,
+    cluster::{Over, until},
     player::{BLITZ, UNTIMED},
     scene::Scene,
 };
@@ -16,6 +16,8 @@ scenarios![
     binary_closes_with_1003,
     so_many_rooms_a_connection,
     so_many_running_games_a_user,
+    so_many_seeks_a_minute,
+    so_many_joins_and_no_end_of_pings,
     a_slow_reader_of_answers_is_closed_with_4008,
     a_full_node_says_try_again_later,
 ];
@@ -218,6 +220,50 @@ async fn a_full_node_says_try_again_later(over: Over) {
         )
         .await
         .is_ok()
+    })
+    .await;
+    scene.ends().await;
+}
+
+async fn so_many_seeks_a_minute(over: Over) {
+    let scene = Scene::with(over, 1, &["--seeks-per-minute", "8"]).await;
+    let mut seeker = scene.player("Seeker", 0).await;
+    let mut tab = seeker.opens_tab("Seeker's tab", scene.door(0)).await;
+    let mut other = scene.player("Other", 0).await;
+    // Half of a minute's at once, over all his tabs.
+    for _ in 0..2 {
+        seeker.invites(BLITZ, "white").await;
+        tab.invites(BLITZ, "white").await;
+    }
+    for player in [&mut seeker, &mut tab] {
+        for kind in ["create_game", "init_game"] {
+            player.is_refused("rate_limited", kind, json!({})).await;
+        }
+        // What is no seek is not counted, and one may always stop.
+        player.does("cancel_seek").await;
+        player.pings().await;
+    }
+    other.invites(BLITZ, "white").await;
+    scene.ends().await;
+}
+
+/// Of the kinds that ask more of the backplane there are fewer: a quarter a second, and as many at once as there may be rooms.
+async fn so_many_joins_and_no_end_of_pings(over: Over) {
+    let flags = ["--messages-per-second", "100"];
+    let scene = Scene::with(over, 1, &flags).await;
+    let game = scene.game(UNTIMED, 0, 0).await;
+    until("joins are too many", async || {
+        let mut viewer = scene.player("Viewer", 0).await;
+        for _ in 0..120 {
+            viewer.sends("join_room", json!({"gameId": game.id})).await;
+        }
+        // Within the rate of all kinds together.
+        viewer.pings().await;
+        let refused = viewer.has_heard(|message| message["type"] == "error");
+        if let Some(error) = &refused {
+            assert_eq!(error["payload"]["code"], "rate_limited");
+        }
+        refused.is_some()
     })
     .await;
     scene.ends().await;

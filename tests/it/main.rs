@@ -4,6 +4,7 @@
 mod api;
 mod chat;
 mod clocks;
+mod defence;
 mod drain;
 mod faults;
 mod future;
@@ -19,6 +20,7 @@ mod play;
 mod presence;
 mod repeats;
 mod rooms;
+mod siege;
 mod slow;
 
 /// Makes each scenario a test over every backing it is good for: `embedded` and `redis`, or those that are named.

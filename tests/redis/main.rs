@@ -11,4 +11,5 @@ mod readiness;
 mod sentinel;
 mod single;
 mod start;
+mod tls;
 mod traffic;

@@ -7,6 +7,7 @@ mod node;
 mod panics;
 
 pub use backing::Over;
+pub use binary::path as rookery;
 pub use node::Node;
 
 use crate::servers::RedisServer;
@@ -174,7 +175,7 @@ pub fn assert_no_panics() {
 }
 
 /// The settings of these flags.
-pub(crate) fn config(flags: &[String]) -> Config {
+pub fn config(flags: &[String]) -> Config {
     let settings = gateway::config::Settings::parse(flags);
     settings.expect("flags of `rookery serve`").config
 }

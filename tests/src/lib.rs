@@ -3,6 +3,7 @@
 pub mod checker;
 pub mod cluster;
 pub mod faulty;
+pub mod hostile;
 pub mod http;
 pub mod player;
 pub mod replay;

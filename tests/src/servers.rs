@@ -1,5 +1,6 @@
 //! Real servers for tests: started on free ports with their own directories, and gone when dropped.
 
+mod certificates;
 mod cluster;
 mod ports;
 mod process;
@@ -7,6 +8,7 @@ mod redis;
 mod sentinel;
 mod tunnel;
 
+pub use certificates::Certificates;
 pub use cluster::RedisCluster;
 pub use ports::free_port;
 pub use process::Process;
