@@ -6,6 +6,7 @@ use crate::{
 };
 use gateway::{
     connection::{Conn, Connection},
+    identity::Tokens,
     node::Node,
     random::Random,
 };
@@ -34,7 +35,8 @@ impl Person {
             name: name.to_owned(),
             is_guest: true,
         };
-        let (connection, conn) = Connection::open(node.clone(), player, Vec::new());
+        let token = node.tokens.issue(&player);
+        let (connection, conn) = Connection::open(node.clone(), player, token, Vec::new());
         Person {
             node: node.clone(),
             connection,
@@ -87,7 +89,8 @@ fn two_nodes(seed: u64) -> [Arc<Node>; 2] {
         };
         let wire = Arc::new(Faulty::new(backplane.clone(), slow, index));
         let random = Random::seeded(seed << 1 | index);
-        Node::new(config(), format!("node-{index}"), wire, SECRET, random)
+        let tokens = Tokens::new(&[SECRET.to_vec()], &[], &[]);
+        Node::new(config(), format!("node-{index}"), wire, tokens, random)
     })
 }
 
