@@ -1,7 +1,9 @@
 //! Somebody who does not read: a bounded queue, and nobody else's trouble.
 
 use crate::{line::random_line, scenarios};
+use gateway::connection::Conn;
 use serde_json::json;
+use std::sync::Arc;
 use tests::{
     cluster::{Over, until},
     player::{Dial, Player, UNTIMED},
@@ -39,40 +41,38 @@ async fn one_who_will_not_read(scene: &Scene, token: Option<&str>) -> Player {
     scene.dials("Slow", 0, dial).await
 }
 
-async fn a_long_game(scene: &Scene) -> Game {
+/// Answers the next two moves too.
+async fn a_long_game(scene: &Scene) -> (Game, [String; 2]) {
     let mut game = scene.game(UNTIMED, 0, 1).await;
-    let line = random_line(7, PLIES);
-    let line: Vec<&str> = line.iter().map(String::as_str).collect();
-    game.plays(&line).await;
-    game
+    let line = random_line(7, PLIES + 2);
+    let (played, next) = line.split_at(PLIES);
+    let played: Vec<&str> = played.iter().map(String::as_str).collect();
+    game.plays(&played).await;
+    (game, [next[0].clone(), next[1].clone()])
 }
 
 /// Asks for so many snapshots that no more fits anywhere.
-async fn fills_his_queue(slow: &mut Player, scene: &Scene, game: &str) {
-    let people = scene.node(0).inside().connections_len();
+async fn asks_and_does_not_read(slow: &mut Player, game: &str) {
     slow.stops_reading();
     for _ in 0..ASKED {
         slow.sends("join_room", json!({"gameId": game})).await;
     }
-    // A player may be closed as soon as it is, by whatever he is told next.
-    until("the queue is full", async || {
-        queued_max(scene) > 200 * 1024 || scene.node(0).inside().connections_len() < people
-    })
-    .await;
+}
+
+/// The connections of the first node.
+fn connections(scene: &Scene) -> impl Iterator<Item = Arc<Conn>> {
+    let node = scene.node(0).inside();
+    (1..1_000).filter_map(|id| node.connection(id))
 }
 
 fn queued_max(scene: &Scene) -> usize {
-    let node = scene.node(0).inside();
-    let connections = (1..1_000).filter_map(|id| node.connection(id));
-    connections
-        .map(|conn| conn.outbox.queued_len())
-        .max()
-        .unwrap_or(0)
+    let queued = connections(scene).map(|conn| conn.outbox.queued_len());
+    queued.max().unwrap_or(0)
 }
 
 async fn a_slow_spectator_is_given_a_snapshot_when_he_reads_on(over: Over) {
     let scene = Scene::with(over, 2, &PATIENT).await;
-    let mut long = a_long_game(&scene).await;
+    let (mut long, _) = a_long_game(&scene).await;
     let mut other = scene.game(UNTIMED, 0, 1).await;
     let mut slow = one_who_will_not_read(&scene, None).await;
     let mut quick = scene.player("Quick", 0).await;
@@ -80,7 +80,11 @@ async fn a_slow_spectator_is_given_a_snapshot_when_he_reads_on(over: Over) {
         player.watches(&other.id).await;
         player.watches(&long.id).await;
     }
-    fills_his_queue(&mut slow, &scene, &long.id).await;
+    asks_and_does_not_read(&mut slow, &long.id).await;
+    until("his queue is full", async || {
+        connections(&scene).any(|conn| conn.outbox.is_behind())
+    })
+    .await;
     other.plays(&["e4", "e5", "Nf3", "Nc6"]).await;
     long.mover().resigns().await;
     // Nobody else waits for him.
@@ -118,16 +122,17 @@ async fn a_slow_spectator_is_given_a_snapshot_when_he_reads_on(over: Over) {
 
 async fn a_slow_player_is_closed_and_comes_back(over: Over) {
     let scene = Scene::with(over, 2, &PATIENT).await;
-    let long = a_long_game(&scene).await;
-    let mut game = scene.game(UNTIMED, 1, 1).await;
+    let (mut game, next) = a_long_game(&scene).await;
     let mut slow = one_who_will_not_read(&scene, Some(game.white.token())).await;
     slow.watches(&game.id).await;
-    fills_his_queue(&mut slow, &scene, &long.id).await;
-    game.plays(&["e4", "e5"]).await;
-    until("nothing more waits for him", async || {
-        queued_max(&scene) < 1_024
+    let people = scene.node(0).inside().connections_len();
+    asks_and_does_not_read(&mut slow, &game.id).await;
+    until("he is closed, and nothing waits for him", async || {
+        scene.node(0).inside().connections_len() < people && queued_max(&scene) < 1_024
     })
     .await;
+    // Nobody else waits for him.
+    game.plays(&[&next[0]]).await;
     slow.reads_on();
     let closed = slow.is_closed().await;
     // The queue was dropped for the Close, which comes after what the kernel held; after two seconds it is not waited for.
@@ -135,10 +140,14 @@ async fn a_slow_player_is_closed_and_comes_back(over: Over) {
     slow.reconnects_to(scene.door(0)).await;
     let answer = slow.rejoins().await;
     assert_eq!(answer["type"], "resumed", "{answer}");
-    slow.sees_until("all of it", |view| (view.board.plies() == 2).then_some(()))
+    for (mv, plies) in [(None, PLIES + 1), (Some(&next[1]), PLIES + 2)] {
+        if let Some(mv) = mv {
+            game.plays(&[mv]).await;
+        }
+        slow.sees_until("all of it", |view| {
+            (view.board.plies() == plies).then_some(())
+        })
         .await;
-    game.white.plays("Nf3").await;
-    slow.sees_until("all of it", |view| (view.board.plies() == 3).then_some(()))
-        .await;
+    }
     scene.ends().await;
 }

@@ -95,6 +95,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether a frame was refused, and what was queued then has not all gone.
+    pub fn is_behind(&self) -> bool {
+        self.lock().refused
+    }
+
     /// Closes the connection, after all that was pushed before. Later pushes are refused, later closes ignored.
     pub fn close(&self, code: CloseCode, reason: impl Into<String>) {
         self.request_close(code, reason.into(), true);
