@@ -99,16 +99,26 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         "ready: http://{}",
         running.http
     );
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut asked = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let is_asked = tokio::select! {
+        () = asked() => true,
         // The admin port asked for it.
-        () = running.node.stopped.cancelled() => {}
-    }
+        () = running.node.stopped.cancelled() => false,
+    };
+    let asked_twice = async {
+        if !is_asked {
+            asked().await;
+        }
+        asked().await;
+    };
     tokio::select! {
         () = running.stop() => Ok(()),
-        _ = terminate.recv() => anyhow::bail!("asked twice to stop: left before the drain was through"),
-        _ = interrupt.recv() => anyhow::bail!("asked twice to stop: left before the drain was through"),
+        () = asked_twice => anyhow::bail!("asked twice to stop: left before the drain was through"),
     }
 }
 

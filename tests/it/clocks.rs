@@ -80,8 +80,12 @@ async fn a_flag_falls_when_both_players_and_their_node_are_gone(over: Over) {
         log.last().unwrap().contains("\"timeout\"")
     })
     .await;
-    game.white.reconnects_to(scene.door(1)).await;
-    assert_eq!(game.white.welcome["activeGames"], json!([]));
+    // The list of a user's running games follows the log.
+    tests::cluster::until("it is none of his running games", async || {
+        game.white.reconnects_to(scene.door(1)).await;
+        game.white.welcome["activeGames"] == json!([])
+    })
+    .await;
     let snapshot = game.white.watches(&game.id).await;
     assert_eq!(snapshot["winner"], "black");
     scene.ends().await;
