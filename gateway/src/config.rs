@@ -63,6 +63,10 @@ pub struct Config {
     #[arg(long, env = "ROOKERY_REDIS_CA", value_name = "FILE")]
     pub redis_ca: Option<PathBuf>,
 
+    /// What must hold before a move is acknowledged: it is in the primary's memory, a replica has it too, or it is on the disk.
+    #[arg(long, env = "ROOKERY_ACK", value_enum, default_value_t = AckMode::Memory)]
+    pub ack: AckMode,
+
     /// Number of partitions rooms hash to. The same for all nodes, for the life of the data.
     #[arg(long, env = "ROOKERY_PARTITIONS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=16384))]
     pub partitions: u16,
@@ -186,6 +190,17 @@ pub enum RedisMode {
     Sentinel,
     /// Nodes of a Redis Cluster.
     Cluster,
+}
+
+/// What must hold before a move is acknowledged. `docs/durability.md` says what each survives and costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AckMode {
+    /// It is in the memory of Redis' primary, or handed to the kernel by an embedded backplane.
+    Memory,
+    /// A replica of that primary has it too.
+    Replica,
+    /// It is synced to the primary's disk (`appendfsync always`), or to this machine's.
+    Fsync,
 }
 
 /// Form of log lines.

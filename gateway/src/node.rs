@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     connection::Conn,
     directory::Directory,
+    held::Held,
     identity::Tokens,
     lobby::Lobby,
     random::Random,
@@ -13,7 +14,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use governor::Quota;
-use pubsub::{Answer, Backplane, Put};
+use pubsub::{Answer, Backplane, Put, RESTORE_SETTLE};
 use shared::{
     GameId, Timestamp, UserId,
     protocol::{ServerMessage, close::CloseCode, server::Drain},
@@ -21,11 +22,12 @@ use shared::{
 use std::{
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The time in which [`Config::chat_per_user`] lines may be said.
@@ -55,6 +57,8 @@ pub struct Node {
     pub rooms: Rooms,
     /// Where its ids and lots come from.
     pub random: Random,
+    /// Logs of rooms that are no longer open here.
+    pub held: Held,
     /// Games to watch.
     pub directory: Directory,
     /// Seeks and invitations.
@@ -70,6 +74,8 @@ pub struct Node {
     is_draining: AtomicBool,
     chat: Keyed<UserId>,
     seeks: Keyed<UserId>,
+    forks: AtomicU64,
+    settled_at: Mutex<Option<Instant>>,
 }
 
 impl Node {
@@ -96,6 +102,7 @@ impl Node {
             backplane,
             tokens,
             rooms: Rooms::default(),
+            held: Held::default(),
             directory: Directory::default(),
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),
@@ -105,10 +112,14 @@ impl Node {
             is_draining: AtomicBool::new(false),
             chat: Keyed::new("chat_per_user", chat),
             seeks: Keyed::new("seeks_per_user", seeks),
+            forks: AtomicU64::new(0),
+            settled_at: Mutex::default(),
         });
         node.tasks.spawn(crate::lobby::run(node.clone()));
         node.tasks.spawn(crate::sweeper::run(node.clone()));
         node.tasks.spawn(crate::directory::run(node.clone()));
+        node.tasks.spawn(crate::held::run(node.clone()));
+        node.tasks.spawn(crate::pulse::run(node.clone()));
         node
     }
 
@@ -130,6 +141,34 @@ impl Node {
     /// How many connections are open.
     pub fn connections_len(&self) -> usize {
         self.connections.len()
+    }
+
+    /// The backplane may have lost something, which all nodes are about to restore.
+    pub fn upheaval(&self) {
+        let mut settled_at = self
+            .settled_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *settled_at = Some(Instant::now() + RESTORE_SETTLE);
+    }
+
+    /// Until when a log that is not there may only not be there yet.
+    pub fn settling(&self) -> Option<Instant> {
+        let settled_at = self
+            .settled_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        settled_at.filter(|at| *at > Instant::now())
+    }
+
+    /// Two branches of one log were found, and this node was the first to find them.
+    pub fn count_fork(&self) {
+        self.forks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many forks this node was the first to find.
+    pub fn forks(&self) -> u64 {
+        self.forks.load(Ordering::Relaxed)
     }
 
     /// Adds a connection under a new number.

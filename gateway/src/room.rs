@@ -3,6 +3,7 @@
 //!
 //! [`submit`] is the write half: decide, append, on a conflict catch up and decide again. [`follow`]
 //! is the read half: apply what the feed brings and hand it to the fan-out. [`task`] is the loop between them.
+//! [`repair`] puts back what the log lost.
 
 mod chat;
 mod follow;
@@ -10,6 +11,7 @@ mod invitation;
 mod listing;
 mod live;
 mod presence;
+mod repair;
 mod submit;
 mod task;
 
@@ -101,6 +103,10 @@ pub enum RoomInput {
     Sweep,
     /// An operator ends the game.
     Abort,
+    /// The backplane may have lost something.
+    Upheaval,
+    /// For a while no node could write.
+    Outage,
 }
 
 /// A game to be made.
@@ -146,6 +152,24 @@ impl Rooms {
         }
     }
 
+    /// Tells all open rooms that the backplane may have lost something.
+    pub fn tell_upheaval(&self, node: &Arc<Node>) {
+        for game in self.games() {
+            self.tell(node, game, RoomInput::Upheaval);
+        }
+    }
+
+    /// Tells all open rooms that there was an outage.
+    pub fn tell_outage(&self, node: &Arc<Node>) {
+        for game in self.games() {
+            self.tell(node, game, RoomInput::Outage);
+        }
+    }
+
+    fn games(&self) -> Vec<GameId> {
+        self.open.iter().map(|entry| entry.key().clone()).collect()
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.open.len()
@@ -163,7 +187,10 @@ impl Rooms {
         mut input: RoomInput,
     ) -> Result<(), RoomInput> {
         // A connection that goes is no reason to open a room.
-        let opens = !matches!(input, RoomInput::Gone(_) | RoomInput::Drained(_));
+        let opens = !matches!(
+            input,
+            RoomInput::Gone(_) | RoomInput::Drained(_) | RoomInput::Upheaval | RoomInput::Outage
+        );
         for _ in 0..OPENINGS_MAX {
             let sender = match self.open.entry(game.clone()) {
                 Entry::Occupied(entry) => entry.get().clone(),

@@ -2,7 +2,7 @@
 
 use crate::{
     address::{Addresses, PerAddress},
-    config::{Config, RedisMode},
+    config::{AckMode, Config, RedisMode},
     http::{admin, assets, documents, error, games, session},
     identity::{Keyring, Tokens},
     node::Node,
@@ -12,7 +12,7 @@ use crate::{
 use anyhow::Context;
 use axum::Router;
 use pubsub::{
-    Backplane, Embedded, Redis,
+    Ack, Backplane, Embedded, Redis,
     embedded::Options,
     redis::{Mode, RedisOptions},
 };
@@ -34,9 +34,15 @@ pub struct Running {
 
 /// Connects to the backplane that the settings name.
 pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Backplane>> {
+    let ack = match config.ack {
+        AckMode::Memory => Ack::Memory,
+        AckMode::Replica => Ack::Replica,
+        AckMode::Fsync => Ack::Fsync,
+    };
     if config.redis_url.is_empty() {
         let options = Options {
             journal: Some(config.data_dir.clone()),
+            ack,
             ..Options::default()
         };
         let embedded = Embedded::new(options)
@@ -63,6 +69,7 @@ pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Ba
         ca,
         // Nothing reads the queue without an archive, and nothing would trim it.
         queue: false,
+        ack,
     };
     Ok(Arc::new(Redis::connect(options).await?))
 }

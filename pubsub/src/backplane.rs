@@ -1,11 +1,13 @@
 //! The contract between gateways and whatever they share: what each call promises about atomicity, order and delivery.
 //! Both implementations pass one suite, `tests/contract`; how they keep the promises is theirs.
 
+use crate::outage::Outages;
 use crate::queue::{Backlog, Entry, QueuePosition, Take, Watermark};
+use crate::restore::{Restore, Restored};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Number of an event in a room's log: 0, 1, 2 … without gaps.
 pub type Seq = u64;
@@ -436,6 +438,23 @@ pub trait Backplane: Send + Sync + fmt::Debug {
     /// same `expected`, exactly one wins. A log never changes but at its end.
     async fn append(&self, room: &Room, append: Append) -> Answer<Appended>;
 
+    /// Waits until a log that holds events up to `end` in that life holds them as firmly as [`crate::Ack`] asks before an append is
+    /// answered: for who finds that what he was asked to append stands there already. [`Unavailable`] if that is not certain in
+    /// time, or the log does not hold them any more.
+    async fn confirm(&self, _room: &Room, _epoch: &Epoch, _end: Seq) -> Answer<()> {
+        Ok(())
+    }
+
+    /// Puts back what the log lost, in one atomic step: extends it if it is a beginning of what the caller holds (all its bytes
+    /// are compared), creates it if it is gone, and enqueues for the archive, sets the deadline and publishes as an append does.
+    /// Touches no event that stands there; of two branches the log's holds, under a new life. To be called only with events that
+    /// were in the log once. May be called at any time, and is not held up by [`crate::RESTORE_SETTLE`].
+    async fn restore(&self, room: &Room, restore: Restore) -> Answer<Restored>;
+
+    /// A number that changes when the servers may have lost something: they were restarted, or another took the place of one.
+    /// Whoever holds events restores them then. Appends wait for [`crate::RESTORE_SETTLE`] after that moment.
+    fn upheavals(&self) -> watch::Receiver<u64>;
+
     /// The log from `from` to its end, `None` if there is none; no events if it ends at or before `from`. Sees every
     /// append answered before the call, and every one whose signal was heard before.
     async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>>;
@@ -476,6 +495,17 @@ pub trait Backplane: Send + Sync + fmt::Debug {
         limit: usize,
         ttl: Duration,
     ) -> Answer<Vec<(Room, Millis)>>;
+
+    /// Says everywhere that this node is there; to be called each [`crate::BEAT_EVERY`]. Where nobody was for
+    /// [`crate::OUTAGE_MIN_MS`] or longer, an outage is noted, which all nodes get to know, and remember also when the backplane
+    /// loses its data. True if this node learnt of one.
+    async fn beat(&self) -> Answer<bool>;
+
+    /// The outages in the room's part of the backplane, up to now.
+    async fn outages(&self, room: &Room) -> Answer<Outages>;
+
+    /// The same as this node knows it. Does not wait.
+    fn outages_known(&self, room: &Room) -> Outages;
 
     /// Writes a small record that lapses after `ttl`. With [`Put::IfAbsent`], answers the record that was in the way.
     /// Keys have 1 to 200 characters of `[A-Za-z0-9_:.-]`, elsewhere percent-encoded by the caller.

@@ -12,6 +12,7 @@ mod attendance;
 mod clock;
 mod journal;
 mod log;
+mod mend;
 mod partition;
 mod pool;
 mod queue;
@@ -43,6 +44,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::{sync::watch, time::Instant};
 
 pub use journal::OpenError;
 
@@ -60,6 +62,8 @@ pub struct Options {
     /// pairings; not seeks, leases, attendance and chat. While the disk is full, calls that would have to be
     /// remembered answer [`Unavailable`]. One process at a time may use a directory.
     pub journal: Option<PathBuf>,
+    /// What must hold before an append is answered; with a journal. A process has no replica.
+    pub ack: Ack,
     /// Keep account of what is not archived. Only where an archive reads it. What a journal holds and was never archived is
     /// queued at the start.
     pub queue: bool,
@@ -85,6 +89,10 @@ struct Shared {
     journal: Option<Journal>,
     queue: Option<Mutex<Queue>>,
     next_listener: AtomicU64,
+    upheavals: watch::Sender<u64>,
+    pulse: Mutex<Outages>,
+    /// Appends wait until then.
+    settled_at: Mutex<Option<Instant>>,
 }
 
 impl Embedded {
@@ -99,7 +107,8 @@ impl Embedded {
         let (mut journal, mut image) = (None, Image::default());
         if let Some(dir) = &options.journal {
             let opened = Journal::open(dir, start)?;
-            (journal, image) = (Some(opened.0), opened.1);
+            let syncs = options.ack == Ack::Fsync;
+            (journal, image) = (Some(opened.0.syncing(syncs)), opened.1);
         }
         if image.latest > start {
             let ahead_ms = image.latest - start;
@@ -127,6 +136,12 @@ impl Embedded {
             journal,
             queue: queue.map(Mutex::new),
             next_listener: AtomicU64::new(0),
+            upheavals: watch::Sender::new(0),
+            pulse: Mutex::new(Outages {
+                known: Vec::new(),
+                until: image.beat,
+            }),
+            settled_at: Mutex::default(),
         };
         for (room, log) in image.logs {
             shared.partition(&room).replace(&room, Some(log));
@@ -258,6 +273,7 @@ impl Backplane for Embedded {
 
     /// Appending nothing is answered as already done, or as [`Appended::Gone`].
     async fn append(&self, room: &Room, append: Append) -> Answer<Appended> {
+        self.settled().await;
         let now = self.now_ms();
         let mut partition = self.shared.partition(room);
         match partition.judge(room, &append, now) {
@@ -282,8 +298,18 @@ impl Backplane for Embedded {
             })
         })?;
         let queued = self.enqueue(room, append.expected, now);
-        partition.extend(room, &append, || PackedLog::new(epoch.clone()));
+        partition.extend(room, &append.events, append.deadline, || {
+            PackedLog::new(epoch.clone())
+        });
         Ok(Appended::Appended { epoch, queued })
+    }
+
+    async fn restore(&self, room: &Room, restore: Restore) -> Answer<Restored> {
+        self.mend(room, restore)
+    }
+
+    fn upheavals(&self) -> watch::Receiver<u64> {
+        self.shared.upheavals.subscribe()
     }
 
     async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>> {
@@ -355,6 +381,25 @@ impl Backplane for Embedded {
             .into_iter()
             .map(|(deadline, room)| (room, deadline))
             .collect())
+    }
+
+    async fn beat(&self) -> Answer<bool> {
+        let now = self.now_ms();
+        let mut partitions = self.shared.partitions.iter();
+        // A journal that is idle stays as it is: without a deadline there is no time to lose.
+        if partitions.any(|partition| lock(partition).has_deadlines()) {
+            self.remember(now, || Record::Beat { at: now })?;
+        }
+        Ok(lock(&self.shared.pulse).beat(now).is_some())
+    }
+
+    async fn outages(&self, room: &Room) -> Answer<Outages> {
+        self.beat().await?;
+        Ok(self.outages_known(room))
+    }
+
+    fn outages_known(&self, _room: &Room) -> Outages {
+        lock(&self.shared.pulse).clone()
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration, put: Put) -> Answer<Option<Bytes>> {

@@ -60,6 +60,9 @@ pub enum FeedItem {
     Message(Message),
     /// Who is there changed.
     Attendance(Attendance),
+    /// The log holds less than was given, or is of an older life. Who holds the events may put them back, and say so with
+    /// [`Feed::look_again`]; if nobody does, what stands there is given after some seconds.
+    Short,
     /// There is no log now: it was never created, or is gone. More comes when there is one.
     Missing,
 }
@@ -72,6 +75,8 @@ pub struct Feed {
     sequencer: Sequencer,
     reading: Option<Reading>,
     failures: u32,
+    // That the log is short was found, and not given yet.
+    found_short: bool,
     // No reading before this.
     retry_at: Option<Instant>,
     // When a subscription that ended is begun again.
@@ -96,6 +101,7 @@ impl Feed {
             sequencer: Sequencer::default(),
             reading: None,
             failures: 0,
+            found_short: false,
             retry_at: None,
             subscribe_at: None,
             check_at: Instant::now() + SUBSCRIBE_PATIENCE,
@@ -135,7 +141,22 @@ impl Feed {
 
     /// The next item if it is known already, without waiting: all that [`Feed::appended`] and [`Feed::catch_up`] brought.
     pub fn ready(&mut self) -> Option<FeedItem> {
+        if std::mem::take(&mut self.found_short) && self.sequencer.doubts() {
+            return Some(FeedItem::Short);
+        }
         self.sequencer.pop()
+    }
+
+    /// Whether the log was last found to hold less than was given.
+    pub fn doubts(&self) -> bool {
+        self.sequencer.doubts()
+    }
+
+    /// Has the log read as soon as [`Feed::next`] is called, even if it was just found to hold too little: somebody may have
+    /// restored it.
+    pub fn look_again(&mut self) {
+        self.retry_at = None;
+        self.sequencer.resync();
     }
 
     /// The log's life, and the number of the event after the last one given; `None` before the first and while there is no log.
@@ -201,8 +222,10 @@ impl Feed {
         match answer {
             Ok(log) => {
                 self.failures = 0;
+                let doubted = self.sequencer.doubts();
                 self.sequencer.answer(read, log);
                 if self.sequencer.doubts() {
+                    self.found_short |= !doubted;
                     tracing::warn!(room = %self.room, "log is shorter than known, gone, or of an older life");
                     self.retry_at = Some(Instant::now() + DOUBT_PAUSE);
                 }

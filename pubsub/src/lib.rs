@@ -5,16 +5,22 @@
 //! unreliable doorbell into an ordered stream. [`queue`] is what an archive takes events from, and [`progress`] how others
 //! know how far it is.
 
+pub mod ack;
 pub mod backplane;
 pub mod embedded;
 pub mod feed;
+pub mod outage;
 pub mod progress;
 pub mod queue;
 pub mod redis;
+pub mod restore;
 
+pub use ack::Ack;
 pub use backplane::*;
 pub use embedded::Embedded;
 pub use feed::{Feed, FeedItem};
+pub use outage::{BEAT_EVERY, OUTAGE_MIN_MS, OUTAGES_FOR, OUTAGES_LEN, Outage, Outages};
 pub use progress::Progress;
 pub use queue::{Backlog, Content, Entry, QueuePosition, Take, Watermark};
 pub use redis::{Redis, RedisOptions};
+pub use restore::{RESTORE_SETTLE, Restore, Restored};

@@ -5,20 +5,21 @@
 //! atomic is a Lua script of its own name. `subscriber` hears what is published.
 
 use crate::{
-    Answer, Append, Appended, Attendance, Backlog, Backplane, CALL_TIMEOUT, Entry, Epoch, Health,
-    Log, Message, Millis, Put, QueuePosition, Room, Seeker, Seq, Sought, Subscription, Take,
-    Watermark,
+    Ack, Answer, Append, Appended, Attendance, Backlog, Backplane, CALL_TIMEOUT, Entry, Epoch,
+    Health, Log, Message, Millis, Outages, Put, QueuePosition, Restore, Restored, Room, Seeker,
+    Seq, Sought, Subscription, Take, Watermark,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use keys::{Keys, Partition};
 use std::{sync::Arc, time::Duration};
 use subscriber::Subscriber;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use topology::Topology;
 
 mod acl;
+mod beat;
 mod call;
 mod clock;
 mod every;
@@ -30,6 +31,8 @@ mod message;
 mod options;
 mod queue;
 mod records;
+mod replication;
+mod restore;
 mod rooms;
 mod script;
 mod server;
@@ -55,6 +58,9 @@ struct Shared {
     topology: Arc<Topology>,
     queue: bool,
     archivers: queue::Leases,
+    pulse: beat::Pulse,
+    /// Where a replica must have an append before it is answered.
+    replication: Option<replication::Replication>,
 }
 
 impl Shared {
@@ -89,6 +95,21 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Not while others may be about to restore what servers lost.
+    async fn run_settled(
+        self: &Arc<Shared>,
+        partition: Partition,
+        script: &script::Script,
+        command: &::redis::Cmd,
+        until: Instant,
+    ) -> Answer<call::Answered> {
+        self.topology
+            .run_settled(partition, script, command, until)
+            .await
+    }
+}
+
 impl Redis {
     /// Connects, and checks that the servers are what the options say. Fails within some seconds; afterwards, whatever
     /// happens to the servers, the calls try again and the subscriptions come back.
@@ -105,6 +126,9 @@ impl Redis {
         let subscriber = Subscriber::start(keys.clone(), topology.clone(), plan.listen, plan.node);
         guard.disarm();
         let shared = Arc::new(Shared {
+            pulse: beat::Pulse::new(keys.partitions()),
+            replication: (plan.ack == Ack::Replica)
+                .then(|| replication::Replication::new(&topology, &keys)),
             keys,
             topology,
             queue: plan.queue,
@@ -144,6 +168,18 @@ impl Backplane for Redis {
 
     async fn append(&self, room: &Room, append: Append) -> Answer<Appended> {
         self.shared.append(room, append).await
+    }
+
+    async fn confirm(&self, room: &Room, epoch: &Epoch, end: Seq) -> Answer<()> {
+        self.shared.confirm(room, epoch, end).await
+    }
+
+    async fn restore(&self, room: &Room, restore: Restore) -> Answer<Restored> {
+        self.shared.restore(room, restore).await
+    }
+
+    fn upheavals(&self) -> watch::Receiver<u64> {
+        self.shared.topology.upheavals.subscribe()
     }
 
     async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>> {
@@ -188,6 +224,18 @@ impl Backplane for Redis {
         ttl: Duration,
     ) -> Answer<Vec<(Room, Millis)>> {
         self.shared.sweep(node, before, limit, ttl).await
+    }
+
+    async fn beat(&self) -> Answer<bool> {
+        self.shared.beat().await
+    }
+
+    async fn outages(&self, room: &Room) -> Answer<Outages> {
+        self.shared.outages(room).await
+    }
+
+    fn outages_known(&self, room: &Room) -> Outages {
+        self.shared.outages_known(room)
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration, put: Put) -> Answer<Option<Bytes>> {

@@ -11,6 +11,7 @@ pub mod matchmaking;
 pub mod node;
 pub mod queue;
 pub mod records;
+pub mod restore;
 
 /// Hands the list of all checks to a macro.
 macro_rules! checks {
@@ -27,6 +28,16 @@ macro_rules! checks {
                 hostile_bytes_come_back_unchanged
                 hostile_names_are_refused
                 a_long_log_is_read_from_anywhere
+            }
+            restore {
+                a_log_that_is_gone_comes_back
+                a_log_that_lost_its_end_gets_it_back
+                a_log_that_holds_all_is_left_alone
+                of_two_branches_the_logs_holds_under_a_new_life
+                the_higher_generation_is_the_true_one
+                a_restored_log_goes_on
+                many_restore_at_once
+                hostile_and_long_logs_come_back
             }
             channel {
                 the_same_bytes_come_in_order_to_every_node
@@ -47,6 +58,7 @@ macro_rules! checks {
                 rooms_are_swept_when_due
                 a_deadline_moves_with_each_append
                 an_append_refused_moves_no_deadline
+                a_restored_log_has_its_deadline
                 one_node_sweeps_a_room_at_a_time
                 the_earliest_come_first_up_to_a_limit
             }

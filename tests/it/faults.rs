@@ -25,7 +25,7 @@ scenarios![only Processes as processes:
     a_flag_falls_after_all_gateways_were_gone,
 ];
 
-async fn steady_games(
+pub async fn steady_games(
     scene: &Scene,
     count: u64,
     plies: usize,
@@ -43,7 +43,7 @@ async fn steady_games(
 }
 
 /// Plays and watches all games to their ends while something else happens.
-async fn meanwhile(
+pub async fn meanwhile(
     scene: &mut Scene,
     games: &mut [SteadyGame],
     viewers: &mut [tests::player::Player],
@@ -61,9 +61,11 @@ async fn meanwhile(
 }
 
 /// Waits until a game has that many events.
-async fn reaches(scene: &Scene, node: usize, game: &str, events: usize) {
+pub async fn reaches(scene: &Scene, node: usize, game: &str, events: usize) {
     until("the game has got so far", async || {
-        scene.log(node, game).await.1.len() >= events
+        // Not there for a moment after Redis lost it.
+        let reply = http::get(scene.door(node), &format!("/api/games/{game}/events")).await;
+        reply.status == 200 && reply.lines().len() >= events
     })
     .await;
 }

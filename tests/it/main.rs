@@ -14,6 +14,7 @@ mod invitations;
 mod limits;
 mod line;
 mod lobby;
+mod loss;
 mod moves;
 mod offers;
 mod play;

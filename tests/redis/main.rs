@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acks;
 mod calls;
 mod cluster;
 mod faults;
 mod logging;
+mod losses;
 mod nodes;
 mod readiness;
 mod sentinel;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use pubsub::{
-    Append, Appended, Backplane, Epoch, Message, Put, Redis, RedisOptions, Room, Seeker, Seq,
-    Signal, Sought, Subscription,
+    Append, Appended, Backplane, Epoch, Message, Put, Redis, RedisOptions, Restore, Room, Seeker,
+    Seq, Signal, Sought, Subscription,
 };
 use std::time::Duration;
 use tests::servers::RedisServer;
@@ -85,6 +85,16 @@ pub async fn everything(node: &Redis) {
     );
     assert_eq!(next(&mut subscription).await, Signal::Message(message));
     assert_eq!(node.history(&room, "chat").await.unwrap().len(), 1);
+    let (epoch, end) = node.end(&room).await.unwrap().unwrap();
+    node.confirm(&room, &epoch, end).await.unwrap();
+    let restore = Restore {
+        epoch,
+        events: vec!["created".into(), "restored".into()],
+        deadline: None,
+    };
+    node.restore(&room, restore).await.unwrap();
+    node.beat().await.unwrap();
+    node.outages(&room).await.unwrap();
     node.attend(&room, "a", &[1, 0], ttl).await.unwrap();
     node.sweep("a", i64::MAX / 4, 10, ttl).await.unwrap();
     node.put(&name, "value".into(), ttl, Put::Replace)

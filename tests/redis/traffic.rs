@@ -187,7 +187,7 @@ async fn watch(mut feed: Feed, seen: Arc<Mutex<Vec<Bytes>>>) {
                 seen.extend(events);
             }
             FeedItem::Missing => assert!(lock(&seen).is_empty(), "the log is gone"),
-            FeedItem::Message(_) | FeedItem::Attendance(_) => {}
+            FeedItem::Message(_) | FeedItem::Attendance(_) | FeedItem::Short => {}
         }
     }
 }

@@ -75,6 +75,14 @@ impl Backplane for Wire {
         self.pass(self.faulty.append(room, append)).await
     }
 
+    async fn restore(&self, room: &Room, restore: Restore) -> Answer<Restored> {
+        self.pass(self.faulty.restore(room, restore)).await
+    }
+
+    fn upheavals(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.faulty.upheavals()
+    }
+
     async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>> {
         self.pass(self.faulty.read(room, from)).await
     }
@@ -113,6 +121,18 @@ impl Backplane for Wire {
         ttl: Duration,
     ) -> Answer<Vec<(Room, Millis)>> {
         self.pass(self.faulty.sweep(node, before, limit, ttl)).await
+    }
+
+    async fn beat(&self) -> Answer<bool> {
+        self.pass(self.faulty.beat()).await
+    }
+
+    async fn outages(&self, room: &Room) -> Answer<Outages> {
+        self.pass(self.faulty.outages(room)).await
+    }
+
+    fn outages_known(&self, room: &Room) -> Outages {
+        self.faulty.outages_known(room)
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration, put: Put) -> Answer<Option<Bytes>> {

@@ -62,6 +62,12 @@ impl Plan {
         }
     }
 
+    /// One seed in eight has a backplane that loses what it had, and no other fault: what one node alone knows is lost with it,
+    /// and a node that is cut off comes too late.
+    fn loses(&self) -> bool {
+        self.seed.is_multiple_of(8)
+    }
+
     /// One seed in four has a network without faults of its own, so that what is said in peace is looked at too.
     fn network(&self) -> faulty::Plan {
         if self.seed.is_multiple_of(4) {
@@ -370,6 +376,9 @@ impl World {
 
     /// Faults.
     fn befall(&mut self) {
+        if self.plan.loses() {
+            return self.lose();
+        }
         let site = self.rng.random_range(0..self.sites.len());
         match self.rng.random_range(0..1000) {
             0..8 if self.sites[site].is_some() => self.stop(site),
@@ -412,6 +421,20 @@ impl World {
                 self.stop(site);
             }
         }
+    }
+
+    /// The backplane loses logs, or the ends of logs.
+    fn lose(&mut self) {
+        if !self.rng.random_bool(0.02) {
+            return;
+        }
+        let (rng, kind) = (&mut self.rng, self.plan.seed % 3);
+        self.backplane.lose(|_, end| match kind {
+            0 => 0,
+            1 => end.saturating_sub(rng.random_range(0..3)),
+            _ => rng.random_range(0..=end),
+        });
+        self.note("the backplane loses what it had");
     }
 
     /// The faults stop; everything must become right.
@@ -593,17 +616,20 @@ impl World {
         for index in 0..self.clients.len() {
             self.clients[index].lost();
         }
-        let mut last = 0;
-        for game in self.games.clone() {
-            let Some(record) = self.record(&game).await else {
-                continue;
-            };
-            if record.over.is_none() && !record.created["timeControl"].is_null() {
-                last = last.max(record.deadline());
+        // A game that nobody looks after gets back what it lost to an outage when its time seems to be up.
+        for _ in 0..2 {
+            let mut last = 0;
+            for game in self.games.clone() {
+                let Some(record) = self.record(&game).await else {
+                    continue;
+                };
+                if record.over.is_none() && !record.created["timeControl"].is_null() {
+                    last = last.max(record.deadline());
+                }
             }
+            let wait = last - self.backplane.now() + 5_000;
+            sleep(Duration::from_millis(wait.max(0).unsigned_abs())).await;
         }
-        let wait = last - self.backplane.now() + 5_000;
-        sleep(Duration::from_millis(wait.max(0).unsigned_abs())).await;
         for game in self.games.clone() {
             let Some(record) = self.record(&game).await else {
                 continue;

@@ -214,6 +214,14 @@ impl<B: Backplane + ?Sized + 'static> Backplane for Faulty<B> {
         answer
     }
 
+    async fn restore(&self, room: &Room, restore: Restore) -> Answer<Restored> {
+        relay!(self, [room, restore], inner => inner.restore(&room, restore))
+    }
+
+    fn upheavals(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.upheavals()
+    }
+
     async fn read(&self, room: &Room, from: Seq) -> Answer<Option<Log>> {
         relay!(self, [room], inner => inner.read(&room, from))
     }
@@ -252,6 +260,18 @@ impl<B: Backplane + ?Sized + 'static> Backplane for Faulty<B> {
         ttl: Duration,
     ) -> Answer<Vec<(Room, Millis)>> {
         relay!(self, [node], inner => inner.sweep(&node, before, limit, ttl))
+    }
+
+    async fn beat(&self) -> Answer<bool> {
+        relay!(self, [], inner => inner.beat())
+    }
+
+    async fn outages(&self, room: &Room) -> Answer<Outages> {
+        relay!(self, [room], inner => inner.outages(&room))
+    }
+
+    fn outages_known(&self, room: &Room) -> Outages {
+        self.inner.outages_known(room)
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration, put: Put) -> Answer<Option<Bytes>> {

@@ -129,6 +129,11 @@ impl Witness {
         });
     }
 
+    /// Nobody is held to what he was promised of a game so far: a scenario in which it cannot be kept.
+    pub fn forgives(&self, game: &str) {
+        self.lock().promises.retain(|promise| promise.game != game);
+    }
+
     /// The games somebody saw anything of.
     pub fn games(&self) -> Vec<String> {
         let memory = self.lock();

@@ -1,6 +1,8 @@
 //! What no single setting can know: whether they fit each other. Told all at once, before a port opens.
 
-use super::{ADMIN_TOKEN_LEN_MIN, Config, RedisMode, TOKEN_SECRET_LEN_MIN, TOKEN_SECRETS_MAX};
+use super::{
+    ADMIN_TOKEN_LEN_MIN, AckMode, Config, RedisMode, TOKEN_SECRET_LEN_MIN, TOKEN_SECRETS_MAX,
+};
 use url::Url;
 
 impl Config {
@@ -84,6 +86,10 @@ impl Config {
         wrong(
             !with_redis && !self.redis_subscribe_url.is_empty(),
             "--redis-subscribe-url is set and --redis-url is not: set both, or neither".to_owned(),
+        );
+        wrong(
+            !with_redis && self.ack == AckMode::Replica,
+            "--ack replica is set and --redis-url is not: one process has no replica".to_owned(),
         );
         wrong(
             self.max_connections == 0,

@@ -56,10 +56,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
 async fn log_of(node: &Node, id: &str) -> Result<pubsub::Log, ApiError> {
     let game = GameId::parse(id).map_err(|_| ApiError::not_found())?;
-    node.backplane
-        .read(&room_of(&game), 0)
-        .await?
-        .ok_or_else(ApiError::not_found)
+    let log = node.backplane.read(&room_of(&game), 0).await?;
+    log.ok_or_else(|| match node.settling() {
+        // It may only not have been restored yet.
+        Some(_) => pubsub::Unavailable("what was lost is being restored".into()).into(),
+        None => ApiError::not_found(),
+    })
 }
 
 async fn fold_of(node: &Node, id: &str) -> Result<Live, ApiError> {

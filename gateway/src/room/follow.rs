@@ -2,6 +2,7 @@
 
 use super::{
     Ask, AskKind, Creation, Live, RoomInput,
+    repair::{Found, compare},
     submit::send_elsewhere,
     task::{Absent, State, Task},
 };
@@ -14,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use pubsub::{Epoch, feed::FeedItem};
 use shared::{
-    Color, Timestamp,
+    Color, Seq, Timestamp,
     game::{Event, EventBody, GameCreated, Rematch},
     protocol::{
         ErrorCode, RequestId, ServerMessage,
@@ -32,22 +33,38 @@ impl Task {
     pub(super) fn follow(&mut self, item: FeedItem) {
         match item {
             FeedItem::Reset { epoch, events } => self.reset(epoch, &events),
-            FeedItem::Events { events, .. } => {
-                self.events(&events);
+            FeedItem::Events { first, events } => {
+                self.events_from(first, &events);
                 self.list();
             }
             FeedItem::Message(message) => self.heard(&message),
             FeedItem::Attendance(attendance) => self.attendance(attendance),
+            FeedItem::Short => self.lost(),
             FeedItem::Missing => {
-                if !matches!(self.state, State::Live(_)) {
-                    self.state = State::Absent(Absent::now());
+                if matches!(self.state, State::Live(_)) {
+                    return self.lost();
+                }
+                match self.recall() {
+                    Some(held) => self.resume_held(&held),
+                    None => self.state = State::Absent(Absent::now()),
                 }
             }
         }
     }
 
-    /// The log is read for the first time, or it has another life: members are told all anew.
+    /// The log is read for the first time, or it became another one. What this node holds of it is not given up for less.
     fn reset(&mut self, epoch: Epoch, events: &[Bytes]) {
+        if let State::Live(live) = &self.state {
+            match compare(&live.held(), &epoch, events) {
+                Found::Whole => return self.events_from(0, events),
+                Found::Lost => return self.lost(),
+                Found::Another => {}
+            }
+        } else if let Some(held) = self.recall()
+            && compare(&held, &epoch, events) == Found::Lost
+        {
+            return self.resume_held(&held);
+        }
         let live = match Live::fold(epoch, events) {
             Ok(live) => live,
             Err(misfit) => {
@@ -56,6 +73,11 @@ impl Task {
                 return;
             }
         };
+        self.adopt(live);
+    }
+
+    /// From now on this is the room's log: members are told all anew.
+    pub(super) fn adopt(&mut self, live: Live) {
         self.state = State::Live(Box::new(live));
         let members: Vec<u64> = self.members.iter().map(|(conn, _)| conn.id).collect();
         for (conn, by_room) in std::mem::take(&mut self.awaiting) {
@@ -65,6 +87,24 @@ impl Task {
             self.send_snapshot(conn);
         }
         self.follow_rematch();
+    }
+
+    /// Takes in what of these events is new, if the others are those that are known.
+    fn events_from(&mut self, first: Seq, events: &[Bytes]) {
+        let State::Live(live) = &self.state else {
+            return;
+        };
+        let start = usize::try_from(first).unwrap_or(usize::MAX);
+        let known = live.frames.get(start..).unwrap_or_default();
+        let same = known
+            .iter()
+            .zip(events)
+            .all(|(known, event)| known.payload() == &event[..]);
+        if !same || start > live.frames.len() {
+            return self.lost();
+        }
+        let new = events.get(known.len()..).unwrap_or_default();
+        self.events(new);
     }
 
     fn events(&mut self, events: &[Bytes]) {

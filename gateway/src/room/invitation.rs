@@ -110,8 +110,16 @@ impl Task {
             self.make(pending, created, at, None);
             return None;
         }
-        if matches!(pending.work, Work::Deadline | Work::Abort) {
+        if matches!(pending.work, Work::Deadline | Work::Abort | Work::Credit) {
             return None;
+        }
+        // Another node may be about to restore this room's log: looked at again when all have had the time.
+        if self.node.settling().is_some() {
+            if let State::Absent(absent) = &mut self.state {
+                let before = pending.since.checked_sub(Duration::from_millis(1));
+                absent.seen_at = absent.seen_at.min(before.unwrap_or(absent.seen_at));
+            }
+            return Some(pending);
         }
         if pending.since > seen_at {
             self.job = Some(Job::verify(self, pending));

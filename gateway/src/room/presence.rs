@@ -7,7 +7,7 @@ use crate::{
     websocket::Frame,
 };
 use futures::{FutureExt, future::BoxFuture};
-use pubsub::{Answer, Attendance};
+use pubsub::{Answer, Attendance, Millis};
 use shared::{
     Color, Timestamp,
     protocol::{
@@ -100,12 +100,6 @@ impl Attending {
         super::follow::with_self(self.presence, seat)
     }
 
-    /// Since when that player has been away from all nodes.
-    pub fn absent_since(&self, color: Color) -> Option<Timestamp> {
-        let group = self.known.groups.get(color.index())?;
-        group.absent_since.map(Timestamp)
-    }
-
     /// How many watch, rounded in large rooms.
     pub fn viewers(&self) -> u64 {
         self.known
@@ -141,6 +135,15 @@ pub fn presence_of(attendance: &Attendance) -> Presence {
 }
 
 impl Task {
+    /// Since when that player has been away from all nodes; outages since then are not counted.
+    pub(super) fn absent_since(&self, color: Color) -> Option<Timestamp> {
+        let group = self.attending.known.groups.get(color.index())?;
+        let since = group.absent_since?;
+        let outages = self.node.backplane.outages_known(&self.room);
+        let lost_ms = outages.lost_between(since, Millis::MAX);
+        Some(Timestamp(since).plus_ms(lost_ms))
+    }
+
     /// Reports this node's members if it is time to.
     pub(super) fn attend(&mut self) {
         if !matches!(self.state, State::Live(_)) {
@@ -211,7 +214,7 @@ impl Task {
             Color::Black => presence.black,
         };
         let runs = matches!(&self.state, State::Live(live) if live.game.over().is_none());
-        let absent_since = self.attending.absent_since(color);
+        let absent_since = self.absent_since(color);
         PresenceChange {
             game_id: self.game.clone(),
             color,

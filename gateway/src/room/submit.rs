@@ -1,6 +1,10 @@
 //! The write half of a room: a command is decided on this node's view of the log and appended where that view ends. If the
 //! log has gone on meanwhile, the node catches up and decides again. A refusal is told only after a look at the log's end,
 //! so that a node which lags never refuses what the log allows.
+//!
+//! Before anything is decided in a running game, the side to move gets back what it lost to our own outage. How much that
+//! is depends on nothing but the log and the outages, and a credit moves the clock's beginning behind them: so it is given
+//! once, whichever node does it.
 
 use super::{
     AskKind, Live,
@@ -13,10 +17,10 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use pubsub::{Answer, Append, Appended, Log};
+use pubsub::{Answer, Append, Appended, Log, Outages};
 use shared::{
     Color, Seq, Timestamp,
-    game::{Command, Decision, Event, EventBody, Rejection},
+    game::{CREDIT_MS_MIN, Command, Decision, Event, EventBody, Game, Rejection},
     protocol::{ErrorCode, ServerMessage, close::CloseCode, server::Ack},
 };
 use std::{sync::Arc, time::Duration};
@@ -41,6 +45,14 @@ enum JobKind {
         events: Vec<Event>,
         bytes: Vec<Bytes>,
         refused: Option<Rejection>,
+        /// It gives time back, and what was asked is decided after.
+        credit: bool,
+    },
+    Outages(Pending),
+    Confirm {
+        pending: Pending,
+        seq: Seq,
+        ply: Option<u32>,
     },
     Verify(Pending),
     Invite(Pending),
@@ -52,6 +64,8 @@ enum JobKind {
 pub(super) enum Done {
     Appended(Answer<Appended>),
     Read(Answer<Option<Log>>),
+    Outages(Answer<Outages>),
+    Confirmed(Answer<()>),
     Record(Answer<Found>),
     Made(Answer<Made>),
     Paused,
@@ -68,6 +82,28 @@ impl Job {
         let future = async move { Done::Read(backplane.read(&room, from).await) }.boxed();
         Job {
             kind: JobKind::Verify(pending),
+            future,
+        }
+    }
+
+    /// Waits until what was asked, and stands in the log already, holds there as firmly as what is appended.
+    fn confirm(task: &Task, live: &Live, pending: Pending, seq: Seq) -> Job {
+        let (backplane, room) = (task.node.backplane.clone(), task.room.clone());
+        let (epoch, ply) = (live.epoch.clone(), live.ply_of(seq));
+        let future =
+            async move { Done::Confirmed(backplane.confirm(&room, &epoch, seq + 1).await) };
+        Job {
+            kind: JobKind::Confirm { pending, seq, ply },
+            future: future.boxed(),
+        }
+    }
+
+    /// Asks for all outages up to now.
+    fn outages(task: &Task, pending: Pending) -> Job {
+        let (backplane, room) = (task.node.backplane.clone(), task.room.clone());
+        let future = async move { Done::Outages(backplane.outages(&room).await) }.boxed();
+        Job {
+            kind: JobKind::Outages(pending),
             future,
         }
     }
@@ -115,6 +151,9 @@ impl Task {
         let State::Live(live) = &self.state else {
             return Some(pending);
         };
+        if self.repair.is_active() {
+            return Some(pending);
+        }
         if !live.is_decidable() {
             self.undecidable(&pending);
             return None;
@@ -130,14 +169,25 @@ impl Task {
             self.job = Some(Job::verify(self, pending));
             return None;
         }
+        if live.game.over().is_none() {
+            let outages = self.node.backplane.outages_known(&self.room);
+            if !outages.are_known_at(at.0) && !pending.asked_outages {
+                self.job = Some(Job::outages(self, pending));
+                return None;
+            }
+            if let Some(events) = credit(&live.game, &outages, at) {
+                pending.attempts += 1;
+                self.job = Some(self.append(live, pending, events, None, true));
+                return None;
+            }
+        }
         match live.game.decide(&command, at) {
             Ok(Decision::Append { events, refused }) => {
                 pending.attempts += 1;
-                self.job = Some(self.append(live, pending, events, refused));
+                self.job = Some(self.append(live, pending, events, refused, false));
             }
             Ok(Decision::Already { seq }) => {
-                let ply = live.ply_of(seq);
-                self.acknowledge(&pending, seq, ply);
+                self.job = Some(Job::confirm(self, live, pending, seq));
             }
             Ok(Decision::Nothing) => {}
             Err(_) if !pending.verified => self.job = Some(Job::verify(self, pending)),
@@ -155,6 +205,8 @@ impl Task {
         let (ask, kind) = match &pending.work {
             Work::Ask(_, ask) => (ask, &ask.kind),
             Work::Abort => return Ok((Command::ServerAbort, now, None)),
+            // It is given before this is decided.
+            Work::Credit => return Ok((Command::CreditClock { ms: 0 }, now, None)),
             _ => return Ok((Command::CheckDeadline, now, None)),
         };
         let Some(by) = live.seat(&ask.user.id) else {
@@ -198,7 +250,7 @@ impl Task {
     fn circumstances(&self, by: Color) -> Circumstances {
         Circumstances {
             new_game_id: self.node.random.game_id(),
-            opponent_absent_since: self.attending.absent_since(by.other()),
+            opponent_absent_since: self.absent_since(by.other()),
         }
     }
 
@@ -208,6 +260,7 @@ impl Task {
         pending: Pending,
         events: Vec<Event>,
         refused: Option<Rejection>,
+        credit: bool,
     ) -> Job {
         let bytes: Vec<Bytes> = events
             .iter()
@@ -230,6 +283,7 @@ impl Task {
                 events,
                 bytes,
                 refused,
+                credit,
             },
             future,
         }
@@ -248,11 +302,16 @@ impl Task {
                     events,
                     bytes,
                     refused,
+                    credit,
                 },
                 Done::Appended(answer),
             ) => match answer {
                 Ok(Appended::Appended { epoch, .. } | Appended::AlreadyAppended { epoch }) => {
                     self.feed.appended(epoch, expected, bytes);
+                    if credit {
+                        self.drain_feed();
+                        return self.pending.push_front(pending);
+                    }
                     self.answer(&pending, expected, &events, refused.as_ref());
                     self.settle_users(&events);
                     self.drain_feed();
@@ -263,12 +322,30 @@ impl Task {
                     self.unavailable(&pending);
                 }
             },
+            (JobKind::Confirm { pending, seq, ply }, Done::Confirmed(answer)) => match answer {
+                Ok(()) => self.acknowledge(&pending, seq, ply),
+                Err(unavailable) => {
+                    tracing::debug!(game = %self.game, %unavailable, "not confirmed");
+                    self.unavailable(&pending);
+                }
+            },
+            (JobKind::Outages(mut pending), Done::Outages(answer)) => {
+                if answer.is_err() {
+                    return self.later(pending);
+                }
+                pending.asked_outages = true;
+                self.pending.push_front(pending);
+            }
             (JobKind::Verify(mut pending), Done::Read(answer)) => {
                 let taken = match answer {
                     Ok(log) => self.took(log).await,
                     Err(unavailable) => Err(unavailable),
                 };
                 if taken.is_err() {
+                    // The log is about to be restored: that is waited for.
+                    if self.feed.doubts() && matches!(self.state, State::Live(_)) {
+                        return self.pending.push_front(pending);
+                    }
                     return self.later(pending);
                 }
                 match &mut self.state {
@@ -314,12 +391,11 @@ impl Task {
                 }
             }
             Appended::Gone { end } => {
-                tracing::error!(game = %self.game, end, expected, "the log lost its tail");
-                self.feed.resync();
-                return self.unavailable(&pending);
+                tracing::warn!(game = %self.game, end, expected, "the log lost its tail");
+                self.lost();
             }
             _ => {
-                if self.feed.catch_up().await.is_err() {
+                if self.feed.catch_up().await.is_err() && !self.feed.doubts() {
                     return self.unavailable(&pending);
                 }
                 self.drain_feed();
@@ -329,6 +405,7 @@ impl Task {
             return self.unavailable(&pending);
         }
         pending.verified = false;
+        pending.asked_outages = false;
         self.pending.push_front(pending);
     }
 
@@ -444,6 +521,19 @@ impl Task {
                 node.forget_running(&user, &game).await;
             }
         });
+    }
+}
+
+/// What the side to move lost to outages, if that is worth an event.
+fn credit(game: &Game, outages: &Outages, at: Timestamp) -> Option<Vec<Event>> {
+    let at = at.max(game.last_at());
+    let ms = outages.lost_between(game.clock_at().0, at.0);
+    if ms < CREDIT_MS_MIN {
+        return None;
+    }
+    match game.decide(&Command::CreditClock { ms }, at) {
+        Ok(Decision::Append { events, .. }) => Some(events),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Ask, AskKind, Creation, Live, RoomInput, chat::Chat, invitation::Invitation,
-    presence::Attending, submit::Job,
+    presence::Attending, repair::Repair, submit::Job,
 };
 use crate::{
     connection::Conn,
@@ -46,6 +46,7 @@ pub(super) struct Task {
     pub job: Option<Job>,
     pub attending: Attending,
     pub chat: Chat,
+    pub repair: Repair,
     /// Not before then is the deadline looked at again.
     pub deadline_not_before: Instant,
     empty_since: Option<Instant>,
@@ -88,6 +89,8 @@ pub(super) struct Pending {
     pub since: Instant,
     /// The node's view was compared with the log since then: a refusal may be told.
     pub verified: bool,
+    /// All outages up to now were asked for since then.
+    pub asked_outages: bool,
     /// How often it was decided and lost against another append.
     pub attempts: u32,
 }
@@ -104,6 +107,8 @@ pub(super) enum Work {
     Deadline,
     /// An operator's wish.
     Abort,
+    /// Time lost to an outage may have to be given back.
+    Credit,
 }
 
 impl Pending {
@@ -112,6 +117,7 @@ impl Pending {
             work,
             since: Instant::now(),
             verified: false,
+            asked_outages: false,
             attempts: 0,
         }
     }
@@ -160,6 +166,7 @@ pub(super) fn spawn(node: Arc<Node>, game: GameId, inbox: mpsc::Receiver<RoomInp
         job: None,
         attending: Attending::default(),
         chat: Chat::default(),
+        repair: Repair::default(),
         deadline_not_before: Instant::now(),
         empty_since: None,
         node: node.clone(),
@@ -170,6 +177,7 @@ pub(super) fn spawn(node: Arc<Node>, game: GameId, inbox: mpsc::Receiver<RoomInp
 impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<RoomInput>) {
         loop {
+            self.mend();
             self.work();
             if self.is_done() {
                 break;
@@ -179,6 +187,7 @@ impl Task {
                 biased;
                 item = self.feed.next() => self.follow(item),
                 done = Job::finished(&mut self.job) => self.finish(done).await,
+                answer = Repair::answered(&mut self.repair) => self.mended(answer),
                 answer = Attending::answered(&mut self.attending) => self.attended(answer),
                 history = Chat::loaded(&mut self.chat) => self.history_loaded(history),
                 input = inbox.recv() => match input {
@@ -191,6 +200,9 @@ impl Task {
         // What came in the meantime is for a room opened anew.
         inbox.close();
         let node = self.node.clone();
+        if let State::Live(live) = &self.state {
+            node.held.keep(self.room.clone(), live.held());
+        }
         let game = self.game.clone();
         node.rooms.closed(&game);
         node.directory.unlist(&game);
@@ -217,6 +229,8 @@ impl Task {
                     self.send_snapshot(conn);
                 }
             }
+            RoomInput::Upheaval => self.feed.look_again(),
+            RoomInput::Outage => self.pending.push_back(Pending::new(Work::Credit)),
             // Opening the room was all: its own timer does the rest.
             RoomInput::Sweep => {}
         }
@@ -328,7 +342,7 @@ impl Task {
                 self.seat(conn, None, false);
                 None
             }
-            Work::Deadline | Work::Abort => self.submit(pending),
+            Work::Deadline | Work::Abort | Work::Credit => self.submit(pending),
         }
     }
 
@@ -436,6 +450,8 @@ impl Task {
         [
             deadline,
             self.attending.wake_at(&self.members),
+            self.repair.wake_at(),
+            self.node.settling().filter(|_| !self.pending.is_empty()),
             lapse,
             linger,
         ]
@@ -452,7 +468,10 @@ impl Task {
     }
 
     fn is_done(&self) -> bool {
-        let busy = self.job.is_some() || !self.pending.is_empty() || self.attending.is_busy();
+        let busy = self.job.is_some()
+            || !self.pending.is_empty()
+            || self.attending.is_busy()
+            || self.repair.is_active();
         let now = Instant::now();
         let deadline_near = self
             .deadline_at(now)

@@ -91,6 +91,8 @@ pub struct Journal {
     compact_len: u64,
     is_compacting: Arc<AtomicBool>,
     is_failing: AtomicBool,
+    /// Every record is on the disk before it counts as written.
+    syncs: bool,
 }
 
 /// The file that grows.
@@ -111,6 +113,7 @@ struct Active {
 trait Disk: fmt::Debug + Send {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     fn cut(&mut self, len: u64) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
 }
 
 impl Disk for File {
@@ -120,6 +123,10 @@ impl Disk for File {
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
         self.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
     }
 }
 
@@ -153,15 +160,21 @@ impl Journal {
             compact_len,
             is_compacting: Arc::default(),
             is_failing: AtomicBool::new(false),
+            syncs: false,
         };
         Ok((journal, image))
+    }
+
+    /// The same, syncing each record to the disk or not.
+    pub fn syncing(self, syncs: bool) -> Journal {
+        Journal { syncs, ..self }
     }
 
     /// Writes a record. When it answers `Ok`, the record survives this process; else it does not stand in the journal.
     pub fn write(&self, record: &Record, now: Millis) -> io::Result<()> {
         let bytes = record.encode();
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = active.write(&bytes);
+        let written = active.write(&bytes, self.syncs);
         let was_failing = self.is_failing.swap(written.is_err(), Ordering::Relaxed);
         match &written {
             Err(error) if !was_failing => {
@@ -219,14 +232,18 @@ impl Journal {
 }
 
 impl Active {
-    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+    fn write(&mut self, record: &[u8], syncs: bool) -> io::Result<()> {
         self.buffer.clear();
         frame::frame(record, &mut self.buffer)?;
         if self.is_torn {
             self.file.cut(self.len)?;
             self.is_torn = false;
         }
-        if let Err(error) = self.file.append(&self.buffer) {
+        let mut written = self.file.append(&self.buffer);
+        if syncs && written.is_ok() {
+            written = self.file.sync();
+        }
+        if let Err(error) = written {
             self.is_torn = true;
             return Err(error);
         }

@@ -2,8 +2,8 @@
 
 use super::{attendance::Board, log::PackedLog};
 use crate::{
-    AHEAD_MAX_MS, Append, Appended, Attendance, HISTORY_LEN, Log, Message, Millis, Room, Seq,
-    Signal, SignalSender,
+    AHEAD_MAX_MS, Append, Appended, Attendance, Epoch, HISTORY_LEN, Log, Message, Millis, Room,
+    Seq, Signal, SignalSender,
 };
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -74,14 +74,20 @@ impl Partition {
     }
 
     /// Adds events to a log and publishes them; `make` is asked for a log if there is none.
-    pub fn extend(&mut self, room: &Room, append: &Append, make: impl FnOnce() -> PackedLog) {
+    pub fn extend(
+        &mut self,
+        room: &Room,
+        events: &[Bytes],
+        deadline: Option<Millis>,
+        make: impl FnOnce() -> PackedLog,
+    ) {
         let log = self.logs.entry(room.clone()).or_insert_with(make);
         let first = log.end();
-        log.extend(&append.events);
+        log.extend(events);
         let (epoch, before) = (log.epoch.clone(), log.deadline);
-        log.deadline = append.deadline;
-        self.move_deadline(room, before, append.deadline);
-        let events = append.events.clone();
+        log.deadline = deadline;
+        self.move_deadline(room, before, deadline);
+        let events = events.to_vec();
         self.publish(
             room,
             Signal::Events(Log {
@@ -90,6 +96,25 @@ impl Partition {
                 events,
             }),
         );
+    }
+
+    /// Gives a log another life.
+    pub fn rename(&mut self, room: &Room, epoch: Epoch) {
+        if let Some(log) = self.logs.get_mut(room) {
+            log.epoch = epoch;
+        }
+    }
+
+    /// Whether any room has a deadline.
+    pub fn has_deadlines(&self) -> bool {
+        !self.deadlines.is_empty()
+    }
+
+    /// The rooms that have a log, in order of their names.
+    pub fn rooms(&self) -> Vec<Room> {
+        let mut rooms: Vec<Room> = self.logs.keys().cloned().collect();
+        rooms.sort();
+        rooms
     }
 
     /// Puts another log in the place of the present one, and tells nobody.

@@ -68,7 +68,7 @@ impl Sequencer {
                 }
             }
             FeedItem::Missing => self.given = None,
-            FeedItem::Message(_) | FeedItem::Attendance(_) => {}
+            FeedItem::Message(_) | FeedItem::Attendance(_) | FeedItem::Short => {}
         }
         Some(item)
     }

@@ -148,6 +148,7 @@ async fn a_log_restored_in_time_was_never_shorter() {
         backplane.replace_log(&room(), lost);
         feed.catch_up().await.unwrap_err();
         feed.catch_up().await.unwrap_err();
+        assert_eq!(within(2, &mut feed).await, Some(FeedItem::Short), "once");
         assert_eq!(within(2, &mut feed).await, None);
         assert_eq!(
             feed.position(),
@@ -169,10 +170,12 @@ async fn a_log_that_stays_short_or_gone_is_believed() {
     backplane.replace_log(&room(), Some((epoch.clone(), events(&["a"]))));
     feed.resync();
     let before = Instant::now();
+    assert_eq!(within(1, &mut feed).await, Some(FeedItem::Short));
     assert_eq!(within(10, &mut feed).await, Some(reset(&epoch, &["a"])));
     assert!(before.elapsed() >= 2 * DOUBT_PAUSE);
     backplane.replace_log(&room(), None);
     feed.resync();
+    assert_eq!(within(1, &mut feed).await, Some(FeedItem::Short));
     assert_eq!(within(10, &mut feed).await, Some(FeedItem::Missing));
     assert_eq!(feed.position(), None);
     let epoch = append(&backplane, None, 0, "anew").await;

@@ -2,9 +2,9 @@
 //! that lives on the server.
 
 /// `ACL SETUSER rookery on >password <this>`. Subcommands are named where only some are needed. AUTH and HELLO need no right.
-/// Sentinels are asked `SENTINEL` and `PING` by a user of their own.
+/// Sentinels are asked `SENTINEL` and `PING` by a user of their own. `--ack fsync` needs `+config|get` besides.
 pub const ACL_RULE: &str = "~rookery:* &rookery:* \
-    +select +ping +time +cluster|slots +asking +info \
+    +select +ping +time +cluster|slots +asking +info +wait \
     +eval +evalsha +script|load \
     +spublish +ssubscribe +sunsubscribe \
     +get +set +del +exists +pexpire +pexpireat +pttl +unlink \
@@ -18,8 +18,9 @@ mod tests {
     use super::*;
     use std::{collections::BTreeSet, fs, path::Path};
 
-    /// Written in our sources and not given: HELLO needs no right, Sentinels have their own users.
-    const NOT_NEEDED: [&str; 2] = ["hello", "sentinel"];
+    /// Written in our sources and not given: HELLO needs no right, Sentinels have their own users, and CONFIG, which tells
+    /// passwords, is asked only with `--ack fsync`.
+    const NOT_NEEDED: [&str; 3] = ["hello", "sentinel", "config"];
 
     /// Commands that the scripts and calls in this folder name.
     fn used(path: &Path, into: &mut BTreeSet<String>) {

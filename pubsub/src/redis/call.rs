@@ -72,6 +72,18 @@ impl Topology {
         self.insist(partition, command, Some(script), until).await
     }
 
+    /// The same, but not while others may be about to restore what servers lost.
+    pub async fn run_settled(
+        self: &Arc<Topology>,
+        partition: Partition,
+        script: &Script,
+        command: &Cmd,
+        until: Instant,
+    ) -> Answer<Answered> {
+        self.insist_when(partition, command, Some(script), until, true)
+            .await
+    }
+
     /// Either.
     pub async fn insist(
         self: &Arc<Topology>,
@@ -79,6 +91,18 @@ impl Topology {
         command: &Cmd,
         script: Option<&Script>,
         until: Instant,
+    ) -> Answer<Answered> {
+        self.insist_when(partition, command, script, until, false)
+            .await
+    }
+
+    async fn insist_when(
+        self: &Arc<Topology>,
+        partition: Partition,
+        command: &Cmd,
+        script: Option<&Script>,
+        until: Instant,
+        settled: bool,
     ) -> Answer<Answered> {
         let mut with_source: Option<Cmd> = None;
         let mut pause = PAUSE_MIN;
@@ -107,8 +131,19 @@ impl Topology {
                         by,
                     };
                     let attempt_until = until.min(Instant::now() + ATTEMPT_TIMEOUT);
-                    let failure = match shard.link.ask(command, attempt_until).await {
+                    let asked = match settled {
+                        true => shard.link.ask_settled(command, attempt_until).await,
+                        false => shard.link.ask(command, attempt_until).await,
+                    };
+                    let failure = match asked {
                         Ok(value) => return Ok(answered(value, false, shard.link.clone())),
+                        Err(Failure::Settling(at)) if at < until => {
+                            tokio::select! {
+                                () = tokio::time::sleep_until(at) => {}
+                                () = stirred => {}
+                            }
+                            continue;
+                        }
                         Err(failure) => failure,
                     };
                     asked_before |=
@@ -192,6 +227,7 @@ async fn ask_there(
 fn in_words(failure: &Failure, address: &Address) -> String {
     match failure {
         Failure::Down(why) => format!("{address}: {why}"),
+        Failure::Settling(_) => format!("{address}: what it lost is being restored"),
         Failure::Redis(error) => format!("{address}: {error}"),
     }
 }

@@ -100,6 +100,21 @@ impl Keys {
         self.name(partition, "sweeper", "")
     }
 
+    /// String: written before replicas are waited for.
+    pub fn replicated(&self, partition: Partition) -> String {
+        self.name(partition, "replicated", "")
+    }
+
+    /// String: when somebody was last there.
+    pub fn beat(&self, partition: Partition) -> String {
+        self.name(partition, "beat", "")
+    }
+
+    /// List: when nobody was.
+    pub fn outages(&self, partition: Partition) -> String {
+        self.name(partition, "outages", "")
+    }
+
     /// Channel of a room.
     pub fn channel(&self, room: &Room) -> String {
         self.name(self.of_room(room), "room", room.as_str())

@@ -1,5 +1,8 @@
 //! The one command connection to one primary: shared by all callers, pipelined, made anew when it breaks.
 //!
+//! Each connection begins with the question who answers there. If that is another server than before, or the same one restarted,
+//! data may have been lost: those who hold events are told, and appends wait for [`RESTORE_SETTLE`].
+//!
 //! A heartbeat each second finds a connection whose other end is gone without a word, and tells the server's clock. Nothing
 //! that blocks ever goes over it.
 
@@ -7,10 +10,12 @@ use super::{
     clock::{Clock, local_us},
     server::{Address, Dialer, Hello, timed_out},
 };
+use crate::{Ack, RESTORE_SETTLE};
 use arc_swap::ArcSwapOption;
 use rand::RngExt;
 use redis::{Cmd, Pipeline, PushKind, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -36,14 +41,23 @@ const ANSWERS_FOR: Duration = Duration::from_millis(1500);
 /// Pause before the second attempt to connect; it doubles to [`PAUSE_MAX`], less a random part.
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 
-/// Longest pause between attempts: how much later than necessary a node may find that its server is back.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest pause between attempts: how much later than necessary, and than the others, a node may find that its server is
+/// back. A quarter of [`RESTORE_SETTLE`], in which all must have found it.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// A connection that stood for less does not shorten the pause before the next: one that was cut at once is not worth a hurry.
+const STOOD_MIN: Duration = Duration::from_secs(1);
+
+/// What `Ack::Fsync` asks of a server.
+pub(super) const FSYNC_NEEDS: &str = "--ack fsync needs `appendonly yes` and `appendfsync always`, and `+config|get` for a user of an access list";
 
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// There is no connection. The text says why.
     Down(Arc<str>),
+    /// Appends wait until then, so that nobody appends to a log that another node is about to complete.
+    Settling(Instant),
     /// The server's error, or the connection broke with the request on its way.
     Redis(RedisError),
 }
@@ -52,6 +66,8 @@ pub(super) enum Failure {
 pub(super) trait Watch: Send + Sync + 'static {
     /// A connection stands, or broke.
     fn changed(&self, link: &Link, up: bool);
+    /// Another server answers than before, or it was restarted: it may have lost something.
+    fn upheaval(&self, link: &Link);
     /// The estimate of the server's clock may have changed.
     fn clock_learnt(&self);
 }
@@ -72,6 +88,9 @@ pub(super) struct Link {
 struct Current {
     connection: MultiplexedConnection,
     over: CancellationToken,
+    identity: Option<String>,
+    /// Appends wait until then.
+    settled_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for Link {
@@ -87,12 +106,14 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Starts to connect, and goes on until `closed` or dropped.
+    /// Starts to connect, and goes on until `closed` or dropped. `takes_over`: it takes the place of another server's.
     pub fn open(
         address: Address,
         dialer: Dialer,
         watch: Arc<dyn Watch>,
         closed: &CancellationToken,
+        takes_over: bool,
+        ack: Ack,
     ) -> Arc<Link> {
         let link = Arc::new(Link {
             address,
@@ -109,6 +130,8 @@ impl Link {
             dialer: link.dialer.clone(),
             closed: link.closed.clone(),
             watch,
+            known: takes_over.then_some(None),
+            ack,
         };
         tokio::spawn(keeper.run());
         link
@@ -116,7 +139,15 @@ impl Link {
 
     /// Asks, and waits for the answer until the connection breaks or `until` comes.
     pub async fn ask(&self, cmd: &Cmd, until: Instant) -> Result<Value, Failure> {
-        self.exchange(until, async |connection| {
+        self.exchange(until, false, async |connection| {
+            connection.send_packed_command(cmd).await?.extract_error()
+        })
+        .await
+    }
+
+    /// The same for what must not be sent while others restore.
+    pub async fn ask_settled(&self, cmd: &Cmd, until: Instant) -> Result<Value, Failure> {
+        self.exchange(until, true, async |connection| {
             connection.send_packed_command(cmd).await?.extract_error()
         })
         .await
@@ -128,7 +159,7 @@ impl Link {
         pipeline: &Pipeline,
         until: Instant,
     ) -> Result<Vec<Value>, Failure> {
-        self.exchange(until, async |connection| {
+        self.exchange(until, false, async |connection| {
             connection
                 .send_packed_commands(pipeline, 0, pipeline.len())
                 .await
@@ -139,12 +170,18 @@ impl Link {
     async fn exchange<T>(
         &self,
         until: Instant,
+        settled: bool,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> Result<T, Failure> {
         let Some(current) = self.current.load_full() else {
             let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
             return Err(Failure::Down(broken.clone()));
         };
+        // Asked of the very connection that is used, so that no other can slip in between.
+        match current.settled_at {
+            Some(at) if settled && at > Instant::now() => return Err(Failure::Settling(at)),
+            _ => {}
+        }
         let mut connection = current.connection.clone();
         let answer = tokio::select! {
             // An answer that came before the end counts.
@@ -197,10 +234,13 @@ struct Keeper {
     dialer: Dialer,
     closed: CancellationToken,
     watch: Arc<dyn Watch>,
+    /// Who answered last. `Some(None)` if that was somebody else or is not known.
+    known: Option<Option<String>>,
+    ack: Ack,
 }
 
 impl Keeper {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut pause = Duration::ZERO;
         loop {
             let dialed = tokio::select! {
@@ -211,8 +251,7 @@ impl Keeper {
                 Ok(current) => {
                     let begun = Instant::now();
                     let why = self.keep(current).await;
-                    // One that was cut at once is not worth a hurry.
-                    if begun.elapsed() > PAUSE_MAX {
+                    if begun.elapsed() > STOOD_MIN {
                         pause = Duration::ZERO;
                     }
                     why
@@ -242,13 +281,30 @@ impl Keeper {
         });
         let (connection, hello) = dialed.await.map_err(|error| error.to_string())?;
         check(&hello)?;
-        Ok(Current { connection, over })
+        let mut connection = connection;
+        let identity = tokio::time::timeout(HEARTBEAT_TIMEOUT, identity(&mut connection)).await;
+        let identity = identity.unwrap_or_else(|_| Err("it does not say who it is".to_owned()))?;
+        if self.ack == Ack::Fsync {
+            let synced = tokio::time::timeout(HEARTBEAT_TIMEOUT, syncs(&mut connection)).await;
+            synced.unwrap_or_else(|_| Err("it does not say how it syncs".to_owned()))?;
+        }
+        Ok(Current {
+            connection,
+            over,
+            identity,
+            settled_at: None,
+        })
     }
 
     /// Serves until the connection breaks; answers why it did.
-    async fn keep(&self, current: Current) -> String {
-        let Current { connection, over } = &current;
-        let (mut connection, over) = (connection.clone(), over.clone());
+    async fn keep(&mut self, mut current: Current) -> String {
+        let (mut connection, over) = (current.connection.clone(), current.over.clone());
+        let is_same = |known: &Option<String>| known.is_some() && *known == current.identity;
+        let upheaval = self.known.as_ref().is_some_and(|known| !is_same(known));
+        self.known = Some(current.identity.clone());
+        if upheaval {
+            current.settled_at = Some(Instant::now() + RESTORE_SETTLE);
+        }
         {
             let Some(link) = self.link.upgrade() else {
                 return String::new();
@@ -256,7 +312,10 @@ impl Keeper {
             link.current.store(Some(Arc::new(current)));
             *link.broken.lock().unwrap_or_else(PoisonError::into_inner) = "".into();
             link.answered_us.store(local_us(), Ordering::Relaxed);
-            tracing::info!(server = %self.address, "connected to redis");
+            tracing::info!(server = %self.address, upheaval, "connected to redis");
+            if upheaval {
+                self.watch.upheaval(&link);
+            }
             self.watch.changed(&link, true);
         }
         let mut beat = tokio::time::interval(HEARTBEAT);
@@ -329,6 +388,50 @@ fn check(hello: &Hello) -> Result<(), String> {
         return Err(format!("it runs version {}", hello.version));
     }
     Ok(())
+}
+
+/// Who answers: the process, and the history of the data it serves, which another promotion changes. `None` if this user may
+/// not ask. An error while the server is reading its data back.
+async fn identity(connection: &mut MultiplexedConnection) -> Result<Option<String>, String> {
+    let mut info = redis::cmd("INFO");
+    info.arg("server").arg("replication").arg("persistence");
+    let answer = connection.send_packed_command(&info).await;
+    let text = match answer.and_then(Value::extract_error) {
+        Ok(value) => redis::from_redis_value::<String>(value).unwrap_or_default(),
+        Err(error) if error.is_io_error() => return Err(error.to_string()),
+        Err(error) => {
+            tracing::debug!(%error, "redis does not say who it is: every new connection counts as another server");
+            return Ok(None);
+        }
+    };
+    let line = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| *key == name).map(|(_, is)| is.trim())
+    };
+    if line("loading") == Some("1") {
+        return Err("it is reading its data".to_owned());
+    }
+    Ok(line("run_id")
+        .zip(line("master_replid"))
+        .map(|(process, history)| format!("{process} {history}")))
+}
+
+/// An error if it answers before what it was told is on its disk.
+async fn syncs(connection: &mut MultiplexedConnection) -> Result<(), String> {
+    let mut config = redis::cmd("CONFIG");
+    config.arg("GET").arg("append*");
+    let answer = connection.send_packed_command(&config).await;
+    let settings = answer
+        .and_then(Value::extract_error)
+        .and_then(|value| Ok(redis::from_redis_value::<HashMap<String, String>>(value)?))
+        .map_err(|error| format!("it does not say how it syncs: {error}; {FSYNC_NEEDS}"))?;
+    let is = |name: &str, value: &str| settings.get(name).is_some_and(|is| is == value);
+    match is("appendonly", "yes") && is("appendfsync", "always") {
+        true => Ok(()),
+        false => Err(format!(
+            "it answers before it has synced to its disk; {FSYNC_NEEDS}"
+        )),
+    }
 }
 
 /// Half to the whole of it, so that nodes do not come back all at once.

@@ -1,14 +1,20 @@
 //! Append, read, end: the calls on a room's log.
 
-use super::{Shared, message, queue, script};
-use crate::{AHEAD_MAX_MS, Answer, Append, Appended, Epoch, Log, Room, Seq, Unavailable};
+use super::{Shared, link::Link, message, queue, replication::Waited, script};
+use crate::{
+    AHEAD_MAX_MS, Answer, Append, Appended, CALL_TIMEOUT, Epoch, Log, Room, Seq, Unavailable,
+};
 use bytes::Bytes;
 use rand::{RngExt, distr::Alphanumeric};
 use redis::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Random part of a new epoch: 60 bits, so that no two lives of a log are mistaken for each other.
-const EPOCH_LEN: usize = 10;
+pub(super) const EPOCH_LEN: usize = 10;
+
+/// Before it is looked again whether an append still stands, when the connection over which replicas are waited for broke.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Numbers beyond this are not exact in Lua. No log comes near.
 const SEQ_MAX: Seq = 1 << 53;
@@ -18,10 +24,46 @@ impl Shared {
         if append.events.is_empty() {
             return self.append_nothing(room, append).await;
         }
-        let partition = self.keys.of_room(room);
+        let until = Instant::now() + CALL_TIMEOUT;
         // The same on every attempt, so that an attempt whose answer was lost is known again.
         let created = Epoch::new(1, &random_name(EPOCH_LEN));
-        let epoch = append.epoch.as_ref().unwrap_or(&created);
+        let mut first: Option<Appended> = None;
+        loop {
+            let (appended, by) = self.append_once(room, &append, &created, until).await?;
+            let stands = matches!(
+                appended,
+                Appended::Appended { .. } | Appended::AlreadyAppended { .. }
+            );
+            let Some(replication) = self.replication.as_ref().filter(|_| stands) else {
+                return Ok(appended);
+            };
+            let partition = self.keys.of_room(room);
+            let waited = replication.wait(&by.address, partition, until).await;
+            match (waited, first) {
+                (Waited::Copied, Some(first)) if life_of(&first) == life_of(&appended) => {
+                    return Ok(first);
+                }
+                (Waited::Copied, _) => return Ok(appended),
+                // It must be looked at whether it stands there still.
+                (Waited::Broken, before) if Instant::now() < until => {
+                    first = before.or(Some(appended));
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+                (Waited::Broken | Waited::NotYet, _) => return Err(not_copied()),
+            }
+        }
+    }
+
+    /// Answers also who did it.
+    async fn append_once(
+        self: &Arc<Shared>,
+        room: &Room,
+        append: &Append,
+        created: &Epoch,
+        until: Instant,
+    ) -> Answer<(Appended, Arc<Link>)> {
+        let partition = self.keys.of_room(room);
+        let epoch = append.epoch.as_ref().unwrap_or(created);
         let head = message::events_head(epoch.as_str(), append.expected, &append.events);
         let channel = self.keys.channel(room);
         let mut keys = vec![self.keys.log(room), self.keys.deadlines(partition)];
@@ -43,7 +85,10 @@ impl Shared {
         for event in &append.events {
             command.arg(event.as_ref());
         }
-        let answered = self.run(partition, &script::APPEND, &command).await?;
+        let answered = self
+            .run_settled(partition, &script::APPEND, &command, until)
+            .await?;
+        let by = answered.by.clone();
         let mut items = match answered.value {
             Value::Int(_) => Vec::new().into_iter(),
             Value::Array(items) => items.into_iter(),
@@ -54,10 +99,10 @@ impl Shared {
             kind => text(kind)?,
         };
         let next = items.next();
-        Ok(match kind.as_str() {
+        let appended = match kind.as_str() {
             "appended" | "queued" => {
                 if answered.while_moving {
-                    self.ring_at_the_old_place(partition, channel, epoch, &append);
+                    self.ring_at_the_old_place(partition, channel, epoch, append);
                 }
                 Appended::Appended {
                     epoch: epoch.clone(),
@@ -85,7 +130,8 @@ impl Shared {
                 Appended::BadTime { now }
             }
             _ => return Err(odd("append", &kind)),
-        })
+        };
+        Ok((appended, by))
     }
 
     /// As the embedded backplane answers it, and without a log of no events coming to be.
@@ -135,19 +181,54 @@ impl Shared {
         }))
     }
 
+    pub async fn confirm(self: &Arc<Shared>, room: &Room, epoch: &Epoch, end: Seq) -> Answer<()> {
+        let Some(replication) = &self.replication else {
+            return Ok(());
+        };
+        let until = Instant::now() + CALL_TIMEOUT;
+        let partition = self.keys.of_room(room);
+        loop {
+            let (there, by) = self.end_by(room).await?;
+            if there.is_none_or(|(life, at)| life != *epoch || at < end) {
+                return Err(Unavailable("it is not in the log any more".to_owned()));
+            }
+            match replication.wait(&by.address, partition, until).await {
+                Waited::Copied => return Ok(()),
+                Waited::Broken if Instant::now() < until => tokio::time::sleep(AGAIN_AFTER).await,
+                Waited::Broken | Waited::NotYet => return Err(not_copied()),
+            }
+        }
+    }
+
     pub async fn end(self: &Arc<Shared>, room: &Room) -> Answer<Option<(Epoch, Seq)>> {
+        Ok(self.end_by(room).await?.0)
+    }
+
+    async fn end_by(self: &Arc<Shared>, room: &Room) -> Answer<(Option<(Epoch, Seq)>, Arc<Link>)> {
         let command = script::END.on([self.keys.log(room).as_str()].into_iter());
         let partition = self.keys.of_room(room);
         let answered = self.run(partition, &script::END, &command).await?;
-        match answered.value {
-            Value::Nil => Ok(None),
+        let end = match answered.value {
+            Value::Nil => None,
             Value::Array(items) => {
                 let mut items = items.into_iter();
-                Ok(Some((parsed_epoch(items.next())?, number(items.next())?)))
+                Some((parsed_epoch(items.next())?, number(items.next())?))
             }
-            other => Err(odd("end", &other)),
-        }
+            other => return Err(odd("end", &other)),
+        };
+        Ok((end, answered.by))
     }
+}
+
+fn life_of(appended: &Appended) -> Option<&Epoch> {
+    match appended {
+        Appended::Appended { epoch, .. } | Appended::AlreadyAppended { epoch } => Some(epoch),
+        _ => None,
+    }
+}
+
+fn not_copied() -> Unavailable {
+    Unavailable("no replica has it yet".to_owned())
 }
 
 /// Letters and digits, by chance.
@@ -175,7 +256,7 @@ pub(super) fn number<T: redis::FromRedisValue>(value: Option<Value>) -> Answer<T
     parse(value)
 }
 
-fn parsed_epoch(value: Option<Value>) -> Answer<Epoch> {
+pub(super) fn parsed_epoch(value: Option<Value>) -> Answer<Epoch> {
     let text = text(value)?;
     text.parse().map_err(|_| odd("a call", &text))
 }

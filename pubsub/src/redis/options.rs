@@ -4,6 +4,7 @@ use super::{
     acl::ACL_RULE,
     server::{Address, Ca, Dialer},
 };
+use crate::Ack;
 use std::{fmt, str::FromStr};
 
 /// Partitions when nothing else is said.
@@ -74,6 +75,8 @@ pub struct RedisOptions {
     pub ca: Option<Vec<u8>>,
     /// Put each append into the queue of the archive. Only where an archive reads it: nothing else ever trims it.
     pub queue: bool,
+    /// What must hold before an append is answered.
+    pub ack: Ack,
 }
 
 impl RedisOptions {
@@ -87,6 +90,7 @@ impl RedisOptions {
             node: node.into(),
             ca: None,
             queue: false,
+            ack: Ack::Memory,
         }
     }
 }
@@ -196,6 +200,7 @@ pub(super) struct Plan {
     pub partitions: u16,
     pub node: String,
     pub queue: bool,
+    pub ack: Ack,
 }
 
 #[derive(Debug)]
@@ -276,6 +281,7 @@ impl RedisOptions {
             partitions: self.partitions,
             node: self.node.clone(),
             queue: self.queue,
+            ack: self.ack,
             seeds: parsed.into_iter().map(|url| url.address).collect(),
         })
     }

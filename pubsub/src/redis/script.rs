@@ -18,6 +18,7 @@ macro_rules! scripts {
 
 scripts! {
     APPEND = "append.lua";
+    RESTORE = "restore.lua";
     READ = "read.lua";
     END = "end.lua";
     LEASE = "lease.lua";
@@ -28,6 +29,7 @@ scripts! {
     SAY = "say.lua";
     ATTEND = "attend.lua";
     SWEEP = "sweep.lua";
+    BEAT = "beat.lua";
     JOIN_SET = "join_set.lua";
     LEAVE_SET = "leave_set.lua";
     SET = "set.lua";

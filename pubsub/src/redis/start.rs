@@ -3,6 +3,7 @@
 use super::{
     Mode,
     keys::{Keys, Partition},
+    link::FSYNC_NEEDS,
     options::{Plan, StartError},
     server::{Address, Hello},
     topology::Topology,
@@ -89,7 +90,9 @@ pub(super) async fn check_partitions(
     let addresses = map.shards.iter().map(|shard| shard.link.address.clone());
     let server = list(&addresses.collect::<Vec<_>>());
     let why = unavailable.0;
-    Err(if why.contains("NoPerm") {
+    Err(if why.contains(FSYNC_NEEDS) {
+        StartError::BadSetting(why)
+    } else if why.contains("NoPerm") {
         StartError::NotPermitted { server, why }
     } else {
         StartError::Unreachable { server, why }

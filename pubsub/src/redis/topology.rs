@@ -95,6 +95,8 @@ pub(super) struct Topology {
     map: ArcSwap<Map>,
     /// Counts changes of the map.
     pub version: watch::Sender<u64>,
+    /// Counts the times that a server may have lost something.
+    pub upheavals: watch::Sender<u64>,
     /// Woken when a call that failed may succeed now.
     pub stir: Notify,
     trouble: Notify,
@@ -104,6 +106,7 @@ pub(super) struct Topology {
     strays: Mutex<BTreeMap<Address, (Arc<Link>, Instant)>>,
     /// Who said last that something has moved: it knows, and others may not yet.
     informer: Mutex<Option<Address>>,
+    ack: crate::Ack,
     offset_us: AtomicI64,
     skewed: std::sync::atomic::AtomicBool,
     pub closed: CancellationToken,
@@ -128,11 +131,13 @@ impl Topology {
             dialer: plan.dialer.clone(),
             map: ArcSwap::default(),
             version: watch::Sender::new(0),
+            upheavals: watch::Sender::new(0),
             stir: Notify::new(),
             trouble: Notify::new(),
             turn: AtomicUsize::new(0),
             strays: Mutex::default(),
             informer: Mutex::default(),
+            ack: plan.ack,
             offset_us: AtomicI64::new(0),
             skewed: std::sync::atomic::AtomicBool::new(false),
             closed,
@@ -228,7 +233,7 @@ impl Topology {
         let mut strays = self.strays();
         let stray = strays
             .entry(address.clone())
-            .or_insert_with(|| (self.open(address), Instant::now()));
+            .or_insert_with(|| (self.open(address, true), Instant::now()));
         stray.1 = Instant::now();
         stray.0.clone()
     }
@@ -237,9 +242,11 @@ impl Topology {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(self: &Arc<Topology>, address: &Address) -> Arc<Link> {
+    fn open(self: &Arc<Topology>, address: &Address, takes_over: bool) -> Arc<Link> {
         let watch = Arc::new(Watcher(Arc::downgrade(self)));
-        Link::open(address.clone(), self.dialer.clone(), watch, &self.closed)
+        let dialer = self.dialer.clone();
+        let address = address.clone();
+        Link::open(address, dialer, watch, &self.closed, takes_over, self.ack)
     }
 
     /// Asks, and adopts what is said. True if that may change in a moment.
@@ -297,6 +304,7 @@ impl Topology {
         for shard in &old.shards {
             links.insert(&shard.link.address, shard.link.clone());
         }
+        let is_first = old.shards.is_empty();
         let mut owners = vec![None; self.partitions.len()];
         let mut shards = Vec::with_capacity(found.len());
         for found in found {
@@ -304,7 +312,7 @@ impl Topology {
             let stray = || self.strays().remove(&found.primary).map(|(link, _)| link);
             let link = known.or_else(stray);
             let shard = Arc::new(Shard {
-                link: link.unwrap_or_else(|| self.open(&found.primary)),
+                link: link.unwrap_or_else(|| self.open(&found.primary, !is_first)),
                 replicas: found.replicas,
                 partitions: found.partitions,
             });
@@ -371,6 +379,13 @@ impl Watch for Watcher {
             } else {
                 topology.report_trouble();
             }
+        }
+    }
+
+    fn upheaval(&self, link: &Link) {
+        if let Some(topology) = self.0.upgrade() {
+            tracing::warn!(server = %link.address, "another redis server than before, or restarted: what it may have lost is restored");
+            topology.upheavals.send_modify(|count| *count += 1);
         }
     }
 

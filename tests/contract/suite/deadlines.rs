@@ -46,6 +46,18 @@ async fn create_due(node: &dyn Backplane, room: &Room, deadline: Option<Millis>)
     must_append(node, room, asked).await
 }
 
+pub async fn a_restored_log_has_its_deadline(nodes: Nodes) {
+    let room = nodes.room("restored");
+    let due = nodes.a.now() - 1_000;
+    let restore = Restore {
+        epoch: Epoch::new(1, "before"),
+        events: events(&["a", "b"]),
+        deadline: Some(due),
+    };
+    nodes.a.restore(&room, restore).await.unwrap();
+    must_sweep(&nodes, due + 500, &[(room, due)]).await;
+}
+
 pub async fn rooms_are_swept_when_due(nodes: Nodes) {
     let now = nodes.a.now();
     let rooms = [

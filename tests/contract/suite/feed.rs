@@ -21,7 +21,7 @@ impl Known {
                 self.events.extend(events);
             }
             FeedItem::Missing => *self = Known::default(),
-            FeedItem::Message(_) | FeedItem::Attendance(_) => {}
+            FeedItem::Message(_) | FeedItem::Attendance(_) | FeedItem::Short => {}
         }
     }
 }

@@ -37,7 +37,7 @@ impl Player {
                 self.events.extend(events);
             }
             FeedItem::Missing => assert!(self.epoch.is_none(), "no log was ever lost"),
-            FeedItem::Message(_) | FeedItem::Attendance(_) => {}
+            FeedItem::Message(_) | FeedItem::Attendance(_) | FeedItem::Short => {}
         }
         let truth = self.truth.read(&self.room, 0).await.unwrap();
         let truth = truth.map(|log| log.events).unwrap_or_default();

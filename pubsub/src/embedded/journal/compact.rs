@@ -61,7 +61,7 @@ fn rewrite(files: &Files, numbers: &[u64], new: &Path, now: Millis) -> io::Resul
             let record = Record::decode(record).ok_or_else(damaged)?;
             return image.apply(record).map_err(io::Error::other);
         }
-        let room = Record::room_of_append(record).ok_or_else(damaged)?;
+        let room = Record::room_of_log(record).ok_or_else(damaged)?;
         match forgotten.get(&room) {
             Some(at) if place < *at => Ok(()),
             _ => put(record),

@@ -18,6 +18,8 @@ pub struct Image {
     pub pairings: HashMap<(String, String), Pairing>,
     /// Up to where logs are archived.
     pub archived: HashMap<Room, (Epoch, Seq)>,
+    /// When somebody was last there; 0 if that is not known.
+    pub beat: Millis,
     /// The latest moment any event claims.
     pub latest: Millis,
 }
@@ -28,6 +30,11 @@ impl Image {
         match record {
             Record::Begin => *self = Image::default(),
             Record::Append(appending) => self.append(appending)?,
+            Record::Life { room, epoch } => match self.logs.get_mut(&room) {
+                Some(log) => log.epoch = epoch,
+                None => return Err(format!("life {epoch} of room {room}, which has no log")),
+            },
+            Record::Beat { at } => self.beat = at,
             Record::Put { key, value, until } => self.records.put(Millis::MIN, &key, value, until),
             Record::Remove { key } => self.records.remove(&key),
             Record::Join {
@@ -138,6 +145,8 @@ impl Image {
                 epoch: epoch.clone(),
                 end: *end,
             });
-        records.chain(members).chain(pairings).chain(archived)
+        let beat = (self.beat != 0).then_some(Record::Beat { at: self.beat });
+        let records = records.chain(members).chain(pairings);
+        records.chain(archived).chain(beat)
     }
 }

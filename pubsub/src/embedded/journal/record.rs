@@ -11,6 +11,10 @@ pub enum Record {
     Begin,
     /// Events were appended, and the deadline set.
     Append(Appending),
+    /// A log was given another life.
+    Life { room: Room, epoch: Epoch },
+    /// Somebody was there.
+    Beat { at: Millis },
     /// A record was put.
     Put {
         key: String,
@@ -60,6 +64,8 @@ const LEAVE: u8 = 5;
 const PAIRED: u8 = 6;
 const ARCHIVED: u8 = 7;
 const FORGET: u8 = 8;
+const LIFE: u8 = 9;
+const BEAT: u8 = 10;
 
 impl Record {
     /// Its bytes.
@@ -77,6 +83,15 @@ impl Record {
                 to.millis(appending.deadline.unwrap_or(0));
                 to.number(appending.events.len() as u64);
                 appending.events.iter().for_each(|event| to.bytes(event));
+            }
+            Record::Life { room, epoch } => {
+                to.byte(LIFE);
+                to.text(room.as_str());
+                to.text(epoch.as_str());
+            }
+            Record::Beat { at } => {
+                to.byte(BEAT);
+                to.millis(*at);
             }
             Record::Put { key, value, until } => {
                 to.byte(PUT);
@@ -140,6 +155,11 @@ impl Record {
         let record = match from.byte()? {
             BEGIN => Record::Begin,
             APPEND => Record::Append(from.appending()?),
+            LIFE => Record::Life {
+                room: from.room()?,
+                epoch: from.text()?.parse().ok()?,
+            },
+            BEAT => Record::Beat { at: from.millis()? },
             PUT => Record::Put {
                 key: from.text()?,
                 value: from.bytes()?,
@@ -183,18 +203,18 @@ impl Record {
 
     /// Whether it is held in memory while the journal is compacted. Events are copied, or left out when they were forgotten.
     pub fn is_small(&self) -> bool {
-        !matches!(self, Record::Append(_))
+        !matches!(self, Record::Append(_) | Record::Life { .. })
     }
 
     /// The same of a record's bytes.
     pub fn bytes_are_small(bytes: &[u8]) -> bool {
-        bytes.first() != Some(&APPEND)
+        !matches!(bytes.first(), Some(&(APPEND | LIFE)))
     }
 
-    /// The room that events in such bytes were appended to.
-    pub fn room_of_append(bytes: &[u8]) -> Option<Room> {
+    /// The room whose log such bytes are about, if they are not small.
+    pub fn room_of_log(bytes: &[u8]) -> Option<Room> {
         let mut from = Reader(bytes);
-        (from.byte()? == APPEND).then(|| from.room())?
+        matches!(from.byte()?, APPEND | LIFE).then(|| from.room())?
     }
 
     /// Bytes of other records that are outdated by it, besides about as many as it has itself.
@@ -315,6 +335,11 @@ mod tests {
                 until: 1,
             },
             Record::Remove { key: key.clone() },
+            Record::Beat { at: 7 },
+            Record::Life {
+                room: pairing.mailbox.clone(),
+                epoch: Epoch::new(4, "xyz"),
+            },
             Record::Join {
                 key: key.clone(),
                 member: "m".into(),

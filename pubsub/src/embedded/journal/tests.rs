@@ -326,6 +326,10 @@ impl Disk for Full {
         }
     }
 
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     fn cut(&mut self, len: u64) -> io::Result<()> {
         match self.cuts_fail {
             true => Err(io::ErrorKind::Other.into()),
