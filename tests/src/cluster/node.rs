@@ -86,6 +86,14 @@ impl Node {
         }
     }
 
+    /// Its number, if it is a process of its own.
+    pub fn pid(&self) -> u32 {
+        let Life::Process(child, _) = &self.life else {
+            panic!("{} is not a process", self.name)
+        };
+        child.id()
+    }
+
     /// Bytes of memory that its process has, if it is a process of its own.
     pub fn memory(&self) -> u64 {
         let Life::Process(child, _) = &self.life else {

@@ -200,6 +200,11 @@ impl RedisServer {
         calls.unwrap_or(0)
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.with_process(Process::pid)
+    }
+
     /// Ends it as kill -9 does.
     pub fn kill(&self) {
         self.with_process(Process::kill);
