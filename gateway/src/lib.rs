@@ -13,6 +13,7 @@ pub mod http;
 pub mod identity;
 pub mod lobby;
 pub mod node;
+pub mod plan;
 pub mod pulse;
 pub mod random;
 pub mod rate;

@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use gateway::config::{Config, LogFormat, Settings, layers, show};
+use gateway::{
+    config::{Config, LogFormat, Settings, layers, show},
+    plan,
+};
 use std::{io::IsTerminal, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -28,12 +31,21 @@ enum Command {
         #[command(flatten)]
         settings: Box<Settings>,
     },
+    /// Work out what it takes to show one room to so many.
+    Plan {
+        #[command(flatten)]
+        ask: plan::Ask,
+    },
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve { settings } => run(settings.config),
         Command::ShowConfig { settings } => print_config(&settings),
+        Command::Plan { ask } => {
+            print!("{}", plan::plan(ask));
+            ExitCode::SUCCESS
+        }
     }
 }
 
