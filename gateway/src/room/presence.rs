@@ -31,8 +31,14 @@ const GATHER: Duration = Duration::from_millis(100);
 /// second, so the last one of many may have been heard by nobody.
 const AGAIN: Duration = Duration::from_millis(1_100);
 
-/// At most one `viewers` message a room in this time.
+/// At most one `viewers` message a room in this time, for each so many who watch.
 const VIEWERS_PAUSE: Duration = Duration::from_secs(1);
+
+/// See [`VIEWERS_PAUSE`]: everybody is told, so in a room of a million a count a second would cost far more than the moves.
+const VIEWERS_PER_PAUSE: u64 = 10_000;
+
+/// Not even the largest room waits longer, in times [`VIEWERS_PAUSE`].
+const VIEWERS_PAUSES_MAX: u64 = 30;
 
 /// A player may claim the win when the opponent has been away this long, in milliseconds.
 pub const CLAIM_AFTER_MS: i64 = 60_000;
@@ -70,7 +76,7 @@ impl Attending {
     pub fn wake_at(&self, members: &Members) -> Option<Instant> {
         let viewers = (self.viewers() != self.viewers_told).then(|| {
             self.viewers_told_at
-                .map_or_else(Instant::now, |at| at + VIEWERS_PAUSE)
+                .map_or_else(Instant::now, |at| at + viewers_pause(self.viewers()))
         });
         [self.report_at(members), viewers]
             .into_iter()
@@ -109,15 +115,21 @@ impl Attending {
     }
 }
 
-/// In a large room only the magnitude is of interest, and every step would be sent to everybody.
+/// In a large room only the magnitude is of interest, and every step would be sent to everybody: two digits of it.
 fn rounded(count: u64) -> u64 {
     let step = match count {
         0..=100 => 1,
         101..=1_000 => 10,
         1_001..=10_000 => 50,
-        _ => 100,
+        _ => 10_u64.pow(count.ilog10() - 1),
     };
     count / step * step
+}
+
+/// Time between two counts in a room of this size.
+fn viewers_pause(count: u64) -> Duration {
+    let pauses = (count / VIEWERS_PER_PAUSE).clamp(1, VIEWERS_PAUSES_MAX);
+    VIEWERS_PAUSE * u32::try_from(pauses).unwrap_or(1)
 }
 
 /// Whether the players are connected to any node.
@@ -259,7 +271,7 @@ impl Task {
         let soon = self
             .attending
             .viewers_told_at
-            .is_some_and(|at| at + VIEWERS_PAUSE > now);
+            .is_some_and(|at| at + viewers_pause(count) > now);
         if count == self.attending.viewers_told || soon {
             return;
         }
@@ -276,7 +288,7 @@ fn framed(message: ServerMessage) -> Frame {
 
 #[cfg(test)]
 mod tests {
-    use super::rounded;
+    use super::{VIEWERS_PAUSE, rounded, viewers_pause};
 
     #[test]
     fn large_counts_are_rounded() {
@@ -286,9 +298,18 @@ mod tests {
             (101, 100),
             (119, 110),
             (1_049, 1_000),
-            (10_149, 10_100),
+            (10_149, 10_000),
+            (129_999, 120_000),
+            (1_234_567, 1_200_000),
         ] {
             assert_eq!(rounded(count), told);
+        }
+    }
+
+    #[test]
+    fn large_rooms_are_counted_less_often() {
+        for (count, pauses) in [(0, 1), (19_999, 1), (20_000, 2), (1_000_000, 30)] {
+            assert_eq!(viewers_pause(count), VIEWERS_PAUSE * pauses);
         }
     }
 }
