@@ -94,6 +94,38 @@ hostile: test-setup ## Attack three gateways and a Redis with thousands of bad f
 	cargo build --release -p gateway --bin rookery
 	cargo run --release -p tests --bin hostile -- $(ARGS)
 
+.PHONY: load-build
+load-build: test-setup
+	cargo build --release -p gateway --bin rookery
+	cargo build --release -p tests --bin load
+
+LOAD := target/release/load
+
+.PHONY: load
+load: load-build ## Put load on a cluster of its own and on the floor: make load ARGS='--spectators 10000 --rate 5'
+	$(LOAD) run --floor $(ARGS)
+
+.PHONY: bench-fanout
+bench-fanout: load-build ## Rookery, the floor and four other stacks on the same fan-out (15 min)
+	tests/load/peers/setup.sh
+	$(LOAD) fanout $(ARGS)
+
+.PHONY: bench-million
+bench-million: load-build ## A million spectators in one room (15 min, 20 GB); ARGS='--spectators 100000' for less
+	$(LOAD) million $(ARGS)
+
+.PHONY: bench-rooms
+bench-rooms: load-build ## 20,000 games with three members each on four gateways (3 min)
+	$(LOAD) rooms $(ARGS)
+
+.PHONY: bench-one-node
+bench-one-node: load-build ## Where one gateway ends, beside two and four on the same work (8 min)
+	$(LOAD) one-node $(ARGS)
+
+.PHONY: bench-tree
+bench-tree: load-build ## One room, 1,000 listening gateways, with and without replicas of Redis (2 min)
+	$(LOAD) tree $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz the protocol decoder, FEN, SAN and the fold, a minute each
 	shared/fuzz/run.sh

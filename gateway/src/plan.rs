@@ -224,11 +224,6 @@ pub fn plan(ask: Ask) -> Plan {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it saturates"
-)]
 fn whole(number: f64) -> u64 {
     number.ceil() as u64
 }
@@ -343,9 +338,10 @@ mod tests {
 
     #[test]
     fn what_limits_a_cluster() {
-        // watchers, events a second, change; limit, gateways
+        // Watchers, events a second, what else is asked; limit, gateways.
+        type Case = (u64, f64, fn(Ask) -> Ask, &'static str, u64);
         let same = |ask: Ask| ask;
-        let cases: [(u64, f64, fn(Ask) -> Ask, &str, u64); 6] = [
+        let cases: [Case; 6] = [
             (1_000, 0.2, same, "connections", 1),
             (10_000_000, 0.2, same, "connections", 100),
             (10_000_000, 50.0, same, "CPU for deliveries", 1_503),

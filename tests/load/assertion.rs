@@ -21,8 +21,11 @@ enum Comparison {
     Greater,
 }
 
+/// A name, and where its figure is found.
+type Named = (&'static str, fn(&Figures) -> f64);
+
 /// Names that may be asserted, and where they are found. Times are in milliseconds, memory in bytes.
-const NAMES: &[(&str, fn(&Figures) -> f64)] = &[
+const NAMES: &[Named] = &[
     ("p50", |f| f.spectator.p50),
     ("p90", |f| f.spectator.p90),
     ("p99", |f| f.spectator.p99),

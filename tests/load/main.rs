@@ -5,6 +5,7 @@
 //! from the moment their publisher wrote them, on the clock that all processes of this machine share.
 
 mod assertion;
+mod bench;
 mod crew;
 mod figures;
 mod floor;
@@ -14,6 +15,7 @@ mod report;
 mod run;
 mod script;
 mod target;
+mod tree;
 mod worker;
 
 use anyhow::{Context, bail, ensure};
@@ -35,6 +37,19 @@ struct Args {
 enum Command {
     /// One load: spectators, players with real games, chat.
     Run(Box<RunArgs>),
+    /// Rookery, the floor and other programs on the same work.
+    Fanout(bench::FanoutArgs),
+    /// A million spectators in one room.
+    Million(bench::MillionArgs),
+    /// Many rooms with three members each.
+    Rooms(bench::RoomsArgs),
+    /// Where one gateway ends, beside several.
+    OneNode(bench::OneNodeArgs),
+    /// One room, a thousand gateways that listen, with and without replicas of Redis.
+    Tree(tree::TreeArgs),
+    /// Gateways that only listen, in the hands of a coordinator.
+    #[command(hide = true)]
+    StandIns,
     /// A worker, in the hands of a coordinator.
     #[command(hide = true)]
     Worker,
@@ -84,6 +99,12 @@ fn main() -> ExitCode {
         Command::Worker => worker::run(),
         Command::Floor => floor::serve(),
         Command::Run(args) => in_runtime(run(*args)),
+        Command::Fanout(args) => in_runtime(bench::fanout(args)),
+        Command::Million(args) => in_runtime(bench::million(args)),
+        Command::Rooms(args) => in_runtime(bench::rooms(args)),
+        Command::OneNode(args) => in_runtime(bench::one_node(args)),
+        Command::Tree(args) => in_runtime(tree::tree(args)),
+        Command::StandIns => in_runtime(tree::stand_ins()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -137,14 +158,12 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         let mut work = args.work.clone();
         // The same bytes.
         if let Some(first) = runs.first().filter(|first| first.deliveries > 0) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "bytes of an event"
-            )]
             let len = first.bytes_per_delivery.round() as usize;
             work.event_len = len.saturating_sub(4).max(64);
         }
+        // The floor knows no rooms: everybody hears everything.
+        ensure!(work.games == 1, "the floor has one room: --games 1");
+        work.more_games = 0;
         work.chat = 0.0;
         work.reconnect = None;
         let servers = runs.first().map_or(args.gateways, |first| first.servers);

@@ -294,6 +294,39 @@ pub fn plot(title: &str, lines: &[(String, Vec<(f64, f64)>)]) -> anyhow::Result<
     Ok(svg)
 }
 
+/// Values as lying bars, as SVG.
+pub fn bars(title: &str, values: &[(String, f64)]) -> anyhow::Result<String> {
+    let mut svg = String::new();
+    {
+        let most = values.iter().map(|(_, value)| *value).fold(1e-9, f64::max) * 1.15;
+        let rows = values.len().max(1);
+        let height = u32::try_from(60 + 26 * rows)?;
+        let area = SVGBackend::with_string(&mut svg, (PLOT_SIZE.0, height)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 16))
+            .margin(10)
+            .build_cartesian_2d(-0.35 * most..most, 0.0..rows as f64)?;
+        for (row, (name, value)) in values.iter().enumerate() {
+            let (bottom, top) = ((rows - row) as f64 - 0.85, (rows - row) as f64 - 0.15);
+            let color = if name.starts_with("rookery") {
+                COLORS[5]
+            } else {
+                COLORS[0]
+            };
+            let text = |x, text: String| Text::new(text, (x, top - 0.05), ("sans-serif", 13));
+            chart.draw_series([Rectangle::new(
+                [(0.0, bottom), (*value, top)],
+                color.filled(),
+            )])?;
+            chart.draw_series([text(-0.35 * most, name.clone())])?;
+            chart.draw_series([text(value + 0.01 * most, format!("{value:.2}"))])?;
+        }
+        area.present()?;
+    }
+    Ok(svg)
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

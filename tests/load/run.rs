@@ -35,6 +35,9 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// Time for memory to come to rest after the last join.
 const REST: Duration = Duration::from_millis(1500);
 
+/// The games that are played.
+const PGN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/games.pgn");
+
 /// What is to be done.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Work {
@@ -44,6 +47,9 @@ pub struct Work {
     /// Games, each with two players on two servers.
     #[arg(long, default_value_t = 1)]
     pub games: u32,
+    /// Further games that nobody watches.
+    #[arg(long, default_value_t = 0)]
+    pub more_games: u32,
     /// Moves a second in each game.
     #[arg(long, default_value_t = 1.0)]
     pub rate: f64,
@@ -69,11 +75,38 @@ pub struct Work {
     #[arg(long, default_value_t = 200)]
     pub event_len: usize,
     /// Games to play.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/games.pgn"))]
+    #[arg(long, default_value = PGN)]
     pub pgn: PathBuf,
     /// At the end, kill one gateway, and have its spectators come back to a new one, so many a second.
     #[arg(long)]
     pub reconnect: Option<f64>,
+}
+
+impl Default for Work {
+    fn default() -> Work {
+        Work {
+            spectators: 1_000,
+            games: 1,
+            more_games: 0,
+            rate: 1.0,
+            seconds: 10.0,
+            warm_up: 2.0,
+            ramp: 2_000.0,
+            chat: 0.0,
+            stalled: 0.0,
+            workers: None,
+            event_len: 200,
+            pgn: PGN.into(),
+            reconnect: None,
+        }
+    }
+}
+
+impl Work {
+    /// Watched or not.
+    fn rooms(&self) -> u32 {
+        self.games + self.more_games
+    }
 }
 
 struct Run<'a> {
@@ -136,7 +169,7 @@ pub async fn measure(
 
 impl<'a> Run<'a> {
     async fn start(target: &'a mut Target, work: &'a Work) -> anyhow::Result<Run<'a>> {
-        let stamps_per_room = if work.games > 16 {
+        let stamps_per_room = if work.rooms() > 32 {
             STAMPS_PER_SMALL_ROOM
         } else {
             STAMPS_PER_ROOM
@@ -147,7 +180,7 @@ impl<'a> Run<'a> {
         };
         let file = stamps.path().join("stamps");
         std::fs::File::create(&file)?
-            .set_len(16 * u64::from(stamps_per_room) * u64::from(work.games))?;
+            .set_len(16 * u64::from(stamps_per_room) * u64::from(work.rooms()))?;
         let duty = |first: usize| {
             let (dialect, doors, stamps) = (target.dialect, target.doors.clone(), file.clone());
             move |number: usize| Duty {
@@ -165,7 +198,7 @@ impl<'a> Run<'a> {
             Dialect::Bare => target.doors.len() as u64,
             _ => 2,
         };
-        let players = (seats * u64::from(work.games)).div_ceil(SOCKETS_PER_WORKER_MAX);
+        let players = (seats * u64::from(work.rooms())).div_ceil(SOCKETS_PER_WORKER_MAX);
         let style = "{elapsed_precise} {msg:24} {bar:40} {pos}/{len}";
         let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(style)?);
         Ok(Run {
@@ -192,16 +225,11 @@ impl<'a> Run<'a> {
         let work = self.work;
         let library = Library::open(&work.pgn)?;
         // Warm-up, and a tenth more for a pace that hurries.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "rates and times of a run are small and positive"
-        )]
         let plies = (work.rate * (work.seconds + work.warm_up) * 1.1) as usize + 4;
         let servers = self.target.doors.len();
         let crew = self.players.len();
         let mut shares: Vec<Vec<Table>> = (0..crew).map(|_| Vec::new()).collect();
-        for room in 0..work.games {
+        for room in 0..work.rooms() {
             let place = room as usize;
             shares[place % crew].push(Table {
                 room,
@@ -213,18 +241,18 @@ impl<'a> Run<'a> {
                 },
             });
         }
-        self.phase("players", u64::from(work.games));
+        self.phase("players", u64::from(work.rooms()));
         for (number, tables) in shares.into_iter().enumerate() {
             let per_second = work.ramp / crew as f64;
             let order = Order::Seat { tables, per_second };
             self.players.tell(number, &order).await?;
         }
-        let within = Duration::from_secs_f64(60.0 + 4.0 * f64::from(work.games) / work.ramp);
+        let within = Duration::from_secs_f64(60.0 + 4.0 * f64::from(work.rooms()) / work.ramp);
         let seated = self.players.each(within, |word| match word {
             Word::Seated(games) => Some(games),
             _ => None,
         });
-        let mut games = vec![String::new(); work.games as usize];
+        let mut games = vec![String::new(); work.rooms() as usize];
         for (room, game) in seated.await.context("players take their seats")?.concat() {
             games[room as usize] = game;
         }
@@ -282,11 +310,6 @@ impl<'a> Run<'a> {
             let room = u32::try_from(place).unwrap_or(u32::MAX);
             for (server, here) in deal(self.watching(room), servers, &mut next_server) {
                 for (worker, count) in deal(here, workers, &mut next_worker) {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "a share of a count"
-                    )]
                     let stalled = (f64::from(count) * self.work.stalled).round() as u32;
                     shares[worker].push(Crowd {
                         room,
@@ -304,6 +327,9 @@ impl<'a> Run<'a> {
     /// Spectators of a room.
     fn watching(&self, room: u32) -> u32 {
         let (all, rooms) = (self.work.spectators, self.work.games);
+        if room >= rooms {
+            return 0;
+        }
         all / rooms + u32::from(room < all % rooms)
     }
 
@@ -322,9 +348,9 @@ impl<'a> Run<'a> {
 
     async fn play(&mut self, machine: Machine, join: Joins) -> anyhow::Result<Figures> {
         let work = self.work;
-        let mut stalled = vec![0; work.games as usize];
+        let mut stalled = vec![0; work.rooms() as usize];
         // The names do not matter for counting.
-        let names = vec![String::new(); work.games as usize];
+        let names = vec![String::new(); work.rooms() as usize];
         for crowd in self.crowds(&names).concat() {
             stalled[crowd.room as usize] += crowd.stalled;
         }
@@ -354,11 +380,6 @@ impl<'a> Run<'a> {
         let order = Order::Measure(window);
         self.watchers.tell_all(&order).await?;
         self.players.tell_all(&order).await?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "seconds of a run"
-        )]
         self.phase("measuring", work.seconds.ceil() as u64);
         while meter::now() < window.to {
             self.tick().await?;
@@ -385,9 +406,9 @@ impl<'a> Run<'a> {
             name: self.target.name.clone(),
             servers: self.target.doors.len(),
             workers: self.watchers.len() + self.players.len(),
-            rooms: work.games,
+            rooms: work.rooms(),
             spectators: u64::from(work.spectators),
-            players: u64::from(seats * work.games),
+            players: u64::from(seats * work.rooms()),
             stalled: stalled.iter().map(|count| u64::from(*count)).sum(),
             heartbeat_seconds: None,
             machine,
@@ -462,7 +483,7 @@ impl<'a> Run<'a> {
     async fn reconnect(&mut self, per_second: f64) -> anyhow::Result<Returned> {
         // White and Black of the first game are at the first two.
         let index = self.target.doors.len() - 1;
-        let names = vec![String::new(); self.work.games as usize];
+        let names = vec![String::new(); self.work.rooms() as usize];
         let sockets: u32 = self
             .crowds(&names)
             .concat()
@@ -546,11 +567,6 @@ fn until(moment: u64) -> Duration {
     Duration::from_nanos(moment.saturating_sub(meter::now()))
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it saturates"
-)]
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9) as u64
 }

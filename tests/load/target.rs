@@ -40,6 +40,12 @@ impl Target {
             // The load is one machine's; limits against a single client's greed are not what is measured.
             "--messages-per-second",
             "100000",
+            "--connections-per-address",
+            "0",
+            "--handshakes-per-address",
+            "0",
+            "--requests-per-address",
+            "0",
             "--max-connections",
             "19700",
             "--games-per-user",

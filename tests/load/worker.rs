@@ -82,8 +82,10 @@ struct Conn {
     stalls: bool,
     /// The event that must come next; `None` before the first.
     next: Option<u32>,
-    /// When it was begun, or lost.
-    since: u64,
+    /// When it was begun to connect.
+    begun: u64,
+    /// When it was lost.
+    lost_at: u64,
 }
 
 /// A room as its sockets know it.
@@ -328,7 +330,8 @@ impl Worker {
             stage: Stage::Waiting,
             stalls,
             next: None,
-            since: 0,
+            begun: 0,
+            lost_at: 0,
         });
         self.waiting
             .push_back(u32::try_from(index).unwrap_or(u32::MAX));
@@ -421,7 +424,7 @@ impl Worker {
                 conn.stage,
                 Stage::Connecting | Stage::Handshaking | Stage::Joining
             );
-            if under_way && now.saturating_sub(conn.since) > JOIN_TIMEOUT {
+            if under_way && now.saturating_sub(conn.begun) > JOIN_TIMEOUT {
                 self.lose(index, "not in the room in time");
             }
         }
@@ -476,11 +479,6 @@ impl Worker {
 
 /// Nanoseconds between two of so many a second.
 fn nanos_each(per_second: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it saturates"
-    )]
     let nanos = (1e9 / per_second.max(1e-9)) as u64;
     nanos.max(1)
 }

@@ -49,7 +49,6 @@ pub fn write_unmasked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend(payload);
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "each range was checked")]
 fn head(out: &mut Vec<u8>, mask: u8, len: usize) {
     match len {
         0..=125 => out.push(mask | len as u8),

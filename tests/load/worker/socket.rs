@@ -18,9 +18,7 @@ impl Worker {
         let source = self.duty.sources[index % self.duty.sources.len()];
         let conn = &mut self.conns[index];
         let door = self.duty.doors[usize::from(conn.door)];
-        if conn.since == 0 || conn.next.is_none() {
-            conn.since = meter::now();
-        }
+        conn.begun = meter::now();
         let connected = open(source.into(), door, conn.stalls).and_then(|socket| {
             epoll::add(
                 &self.epoll,
@@ -92,7 +90,7 @@ impl Worker {
         self.under_way -= 1;
         self.ready += 1;
         if conn.next.is_some() && conn.role == Role::Spectator {
-            let waited = super::tally::micros(meter::now(), conn.since);
+            let waited = super::tally::micros(meter::now(), conn.lost_at);
             self.counts.returns.saturating_record(waited);
         }
         if conn.stalls
@@ -117,7 +115,7 @@ impl Worker {
             }
         }
         conn.stage = Stage::Gone;
-        conn.since = meter::now();
+        conn.lost_at = meter::now();
         conn.rest = Vec::new();
         // Closed, and so off the epoll.
         conn.fd = None;
@@ -188,7 +186,7 @@ impl Worker {
             match conn.stage {
                 Stage::Ready => {
                     self.ready -= 1;
-                    conn.since = now;
+                    conn.lost_at = now;
                 }
                 Stage::Gone => {}
                 _ => continue,

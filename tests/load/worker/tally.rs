@@ -58,7 +58,7 @@ impl Stamps {
     }
 
     /// When this event was sent; `None` for one that no publisher of ours sent.
-    fn read(&self, room: u32, seq: u32) -> Option<u64> {
+    pub fn read(&self, room: u32, seq: u32) -> Option<u64> {
         let mut bytes = [0; 16];
         self.file
             .read_exact_at(&mut bytes, self.place(room, seq))
