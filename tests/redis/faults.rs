@@ -1,7 +1,7 @@
 //! What may happen to one server, and to the way there: nothing acknowledged is lost, and every node hears all of it.
 
 use crate::{nodes::*, readiness::Readiness, traffic::Traffic};
-use pubsub::{Backplane, Redis, RedisOptions};
+use pubsub::{Backplane, Redis, RedisOptions, Signal};
 use std::{sync::Arc, time::Duration};
 use tests::servers::{Data, RedisServer, Tunnel};
 use tokio::time::{Instant, sleep};
@@ -168,6 +168,31 @@ async fn rooms_that_nobody_is_in_are_left() {
         channels().await.as_deref() == Some("1")
     })
     .await;
+}
+
+/// A node with thousands of rooms asks for all of them at a reconnect. One by one, that is thousands of reads on each side.
+#[tokio::test]
+async fn many_rooms_are_asked_for_in_few_pieces() {
+    const ROOMS: u64 = 3_000;
+    let server = RedisServer::start().await;
+    let node = node(&server, "a").await;
+    let mut subscriptions: Vec<_> = (0..ROOMS).map(|_| node.subscribe(&room("many"))).collect();
+    for subscription in &mut subscriptions {
+        next(subscription).await;
+    }
+    let reads = async || {
+        let reads = server.info("stats", "total_reads_processed").await;
+        reads.and_then(|reads| reads.parse::<u64>().ok())
+    };
+    let (before, asked) = (reads().await, server.calls("ssubscribe").await);
+    assert!(server.client_kill_pubsub().await > 0);
+    for subscription in &mut subscriptions {
+        assert_eq!(next(subscription).await, Signal::Resync);
+    }
+    let asked = server.calls("ssubscribe").await - asked;
+    assert!((ROOMS..2 * ROOMS).contains(&asked), "{asked}");
+    let read = reads().await.unwrap() - before.unwrap();
+    assert!(read < ROOMS / 5, "{read} reads for {ROOMS} rooms");
 }
 
 /// What a load balancer sees of a node that alone is deaf, as long as it cannot mend that.

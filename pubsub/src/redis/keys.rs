@@ -222,6 +222,20 @@ mod tests {
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
+    #[test]
+    fn nodes_are_spread_evenly_over_replicas() {
+        for replicas in [2, 3, 5] {
+            let mut counts = vec![0_usize; replicas];
+            for number in 0..1_000 {
+                counts[Keys::deal_node(&format!("gateway-{number}:8080"), replicas)] += 1;
+            }
+            let even = 1_000 / replicas;
+            for count in &counts {
+                assert!(count.abs_diff(even) < even / 5, "{counts:?}");
+            }
+        }
+    }
+
     /// Rooms written by one version are looked for by the next: these must never change.
     #[test]
     fn rooms_stay_in_their_partitions() {
