@@ -74,8 +74,9 @@ export class Person {
   }
 
   async pieceOn(square: string): Promise<string | null> {
-    const piece = this.page.locator(`.pieces g[data-square="${square}"]`);
-    return (await piece.count()) === 0 ? null : piece.first().getAttribute("data-piece");
+    // In one look: what is counted first and read then may be gone between.
+    const pieces = this.page.locator(`.pieces g[data-square="${square}"]`);
+    return pieces.evaluateAll((found) => found[0]?.getAttribute("data-piece") ?? null);
   }
 
   /** That piece (`wq`, or null for none) is drawn on that square. */
