@@ -55,7 +55,7 @@ export class Cluster {
 
   async gateway(...flags: string[]): Promise<Gateway> {
     const node = `node-${++this.count}`;
-    const shared = this.redis ? ["--redis-url", this.redis, "--token-secret", "a secret for tests, long enough for HS256"] : [];
+    const shared = this.redis ? ["--redis-url", this.redis, "--token-secret", "a secret for tests that is long enough for HS256"] : [];
     const data = join(this.folder, this.redis ? node : "data");
     const args = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--node-id", node, "--data-dir", data, ...shared, ...flags];
     const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", process.env["VERBOSE"] ? "inherit" : "ignore"] });
