@@ -188,7 +188,7 @@ async fn a_game_over_tls_by_a_user_with_least_rights() {
         "FLUSHDB",
         "CONFIG GET *",
         "ACL LIST",
-        "DEBUG SLEEP 0",
+       
         "SAVE",
         "SHUTDOWN NOSAVE",
         "REPLICAOF NO ONE",
