@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pubsub::{
     Append, Appended, Backplane, Epoch, Message, Put, Redis, RedisOptions, Restore, Room, Seeker,
-    Seq, Signal, Sought, Subscription,
+    Seq, Signal, Sought, Subscription, Take,
 };
 use std::time::Duration;
 use tests::servers::RedisServer;
@@ -130,4 +130,22 @@ pub async fn everything(node: &Redis) {
     assert!(node.settle_offer(&name, &offer).await.unwrap().is_some());
     assert_eq!(node.seek(&name, &cid).await.unwrap(), Sought::Waiting);
     assert!(node.cancel_seek(&name, &cid.id).await.unwrap());
+    // The archive's queue, empty where the options do not ask for one.
+    let take = Take {
+        limit: 100,
+        lease: ttl,
+        only: None,
+    };
+    let taken = node.take("archiver", &take).await.unwrap();
+    let again = node.reclaim("archiver", Duration::ZERO, 100).await.unwrap();
+    let positions: Vec<_> = taken.iter().chain(&again).map(|e| e.position).collect();
+    node.backlog().await.unwrap();
+    node.acknowledge(&positions).await.unwrap();
+    assert_eq!(
+        positions.is_empty(),
+        node.watermarks().await.unwrap().is_empty()
+    );
+    node.queue_end(&room).await.unwrap();
+    let (epoch, end) = node.end(&room).await.unwrap().unwrap();
+    node.forget(&room, &epoch, end).await.unwrap();
 }

@@ -44,6 +44,7 @@ fn provider() {
 
 fn options(url: String, ca: &Certificates) -> RedisOptions {
     let mut options = RedisOptions::new(url, "a");
+    options.queue = true;
     options.ca = Some(std::fs::read(ca.ca()).unwrap());
     options
 }
@@ -188,7 +189,6 @@ async fn a_game_over_tls_by_a_user_with_least_rights() {
         "FLUSHDB",
         "CONFIG GET *",
         "ACL LIST",
-       
         "SAVE",
         "SHUTDOWN NOSAVE",
         "REPLICAOF NO ONE",
