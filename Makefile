@@ -50,7 +50,7 @@ test: test-setup web ## All tests; installs what they need where it may
 
 .PHONY: test-setup
 test-setup:
-	@tests/setup.sh redis-server chromium haproxy nginx postgresql
+	@tests/setup.sh redis-server chromium haproxy nginx postgresql prometheus
 
 .PHONY: oracle
 oracle: $(VENV)/.stamp ## Compare the rules with python-chess on 20,000 random positions

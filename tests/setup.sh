@@ -2,7 +2,7 @@
 # Makes sure that the Debian packages named are there: installs them as root, else says what to install.
 set -eu
 
-declare -A program=([redis-server]=redis-server [chromium]=chromium [haproxy]=haproxy [nginx]=nginx [postgresql]=pg_lsclusters)
+declare -A program=([redis-server]=redis-server [chromium]=chromium [haproxy]=haproxy [nginx]=nginx [postgresql]=pg_lsclusters [prometheus]=promtool)
 missing=()
 for package in "$@"; do
   command -v "${program[$package]}" >/dev/null || missing+=("$package")

@@ -224,7 +224,7 @@ pub const TOKEN_SECRETS_MAX: usize = 8;
 pub const ADMIN_TOKEN_LEN_MIN: usize = 16;
 
 /// Files a node opens besides its clients' sockets: its ports, Redis, the journal, log files, requests by HTTP.
-const FILES_BESIDES_SOCKETS: u64 = 256;
+pub(crate) const FILES_BESIDES_SOCKETS: u64 = 256;
 
 impl Config {
     /// Raises this process' limit of open files as far as it may, and lowers `max_connections` to what it allows.
@@ -242,6 +242,16 @@ impl Config {
                 "--max-connections lowered: this process may open too few files; raise it with `ulimit -n`"
             );
             self.max_connections = sockets;
+        }
+    }
+
+    /// What the nodes share, in one word.
+    pub fn backplane_name(&self) -> &'static str {
+        match (self.redis_url.is_empty(), self.redis_mode) {
+            (true, _) => "embedded",
+            (false, RedisMode::Single) => "single",
+            (false, RedisMode::Sentinel) => "sentinel",
+            (false, RedisMode::Cluster) => "cluster",
         }
     }
 

@@ -2,6 +2,7 @@
 //! ([`Connection`]), which runs the session and carries its effects out.
 
 use crate::{
+    metrics::meters,
     node::Node,
     rate::{self, Limiter, RuntimeClock},
     room::RoomInput,
@@ -24,6 +25,11 @@ use tokio::sync::oneshot;
 /// Bytes queued for one connection. A room's longest snapshot (10,000 events) has some 500 KB and fits by itself; beyond
 /// that, 256 KiB are some 800 events, many seconds of the busiest game.
 pub const OUTBOX_LEN_MAX: usize = 256 * 1024;
+
+/// Places in [`crate::metrics::ROLES`].
+const PLAYER: usize = 0;
+const SPECTATOR: usize = 1;
+const LOBBY: usize = 2;
 
 /// Of the messages a connection may send for long, one in so many may be of a kind that asks the backplane for more than a
 /// room's next event: seeks, invitations, joins. At once it may be a second's, and one for each room there may be: whoever comes
@@ -134,6 +140,8 @@ pub struct Connection {
     /// For what costs more than a look at memory.
     costly: Limiter,
     effects: Vec<Effect>,
+    /// What it counts as, see [`crate::metrics::ROLES`].
+    role: usize,
 }
 
 impl Connection {
@@ -172,7 +180,10 @@ impl Connection {
             limiter: quota(rate, rate.get()),
             costly: quota(costly, rooms),
             effects: Vec::new(),
+            role: LOBBY,
         };
+        connection.node.change_role(None, Some(LOBBY));
+        ::metrics::counter!("rookery_connections_opened_total").increment(1);
         (connection, conn)
     }
 
@@ -206,6 +217,8 @@ impl Connection {
                 .rooms
                 .tell(&self.node, game, RoomInput::Gone(self.conn.id));
         }
+        self.node.change_role(Some(self.role), None);
+        ::metrics::counter!("rookery_connections_closed_total").increment(1);
         self.node.lobby.gone(&self.node, self.conn.id);
         self.node.unregister(self.conn.id);
     }
@@ -223,8 +236,21 @@ impl Connection {
         let Some(session) = &mut self.session else {
             return;
         };
-        for notice in self.conn.take_notices() {
+        let notices = self.conn.take_notices();
+        if notices.is_empty() {
+            return;
+        }
+        for notice in notices {
             session.notice(notice);
+        }
+        let role = match (session.is_playing(), session.rooms().next()) {
+            (true, _) => PLAYER,
+            (false, Some(_)) => SPECTATOR,
+            (false, None) => LOBBY,
+        };
+        let before = std::mem::replace(&mut self.role, role);
+        if before != role {
+            self.node.change_role(Some(before), Some(role));
         }
     }
 
@@ -251,6 +277,7 @@ impl Connection {
 
 impl Handler for Connection {
     fn on_text(&mut self, text: &str, at: Instant) -> Next {
+        meters().received.add(1);
         // A message may have waited in this process; the time it came counts.
         let waited = i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
         self.text(text, self.node.now().plus_ms(-waited));

@@ -7,6 +7,7 @@ use crate::{
     connection::Conn,
     websocket::{Frame, outbox::Refused},
 };
+use metrics::counter;
 use shared::{Color, protocol::close::CloseCode};
 use std::{collections::HashMap, sync::Arc};
 
@@ -149,8 +150,12 @@ fn deliver(member: &mut Member, frame: &Frame) {
     }
     match (member.conn.outbox.push(frame.clone()), member.role) {
         (Ok(()) | Err(Refused::Closed), _) => {}
-        (Err(Refused::Full), Role::Spectator) => member.behind = true,
+        (Err(Refused::Full), Role::Spectator) => {
+            member.behind = true;
+            counter!("rookery_slow_readers_skipped_total").increment(1);
+        }
         (Err(Refused::Full), Role::Player(_)) => {
+            counter!("rookery_slow_readers_closed_total").increment(1);
             member
                 .conn
                 .outbox

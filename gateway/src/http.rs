@@ -6,3 +6,4 @@ pub mod documents;
 pub mod error;
 pub mod games;
 pub mod session;
+pub mod status;

@@ -4,6 +4,7 @@
 //! comes back through the room's feed and [`fanout`] into every member's outbox. [`server`] puts a [`node`] behind its ports.
 
 pub mod address;
+pub mod command;
 pub mod config;
 pub mod connection;
 pub mod directory;
@@ -12,6 +13,7 @@ pub mod held;
 pub mod http;
 pub mod identity;
 pub mod lobby;
+pub mod metrics;
 pub mod node;
 pub mod plan;
 pub mod pulse;
@@ -20,6 +22,7 @@ pub mod rate;
 pub mod room;
 pub mod server;
 pub mod session;
+pub mod status;
 pub mod sweeper;
 pub mod websocket;
 

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use gateway::{
+    command::{check, health, nodes, token},
     config::{Config, LogFormat, Settings, layers, show},
     plan,
 };
@@ -36,6 +37,48 @@ enum Command {
         #[command(flatten)]
         ask: plan::Ask,
     },
+    /// Look at the settings and the servers they name, and say in words what is wrong: exit code 0 if nothing, 1 for warnings,
+    /// 2 for errors.
+    Check {
+        /// After so many seconds a process that was asked to leave is killed. 30 is what Kubernetes does.
+        #[arg(long, default_value_t = 30)]
+        grace_seconds: u64,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// List every node and what it says of itself.
+    Nodes {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Ask the node on this machine whether it is ready: exit code 0 if so, 1 if not.
+    Health {
+        /// Ask only whether it is alive.
+        #[arg(long)]
+        live: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Print a token for a user, signed with the settings' secret.
+    Token {
+        /// The user's id.
+        #[arg(long, value_name = "ID")]
+        user: String,
+        /// The user's shown name. Default: the id.
+        #[arg(long)]
+        name: Option<String>,
+        /// How long it is good, in seconds. Default: 30 days.
+        #[arg(long, default_value_t = gateway::identity::TOKEN_TTL_SECONDS)]
+        seconds: u64,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,7 +89,65 @@ fn main() -> ExitCode {
             print!("{}", plan::plan(ask));
             ExitCode::SUCCESS
         }
+        Command::Check {
+            grace_seconds,
+            json,
+            settings,
+        } => within(async {
+            let found = check::look(&settings, grace_seconds).await;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&found)?),
+                false => print!("{}", check::text(&found)),
+            }
+            Ok(ExitCode::from(check::exit_code(&found)))
+        }),
+        Command::Nodes { json, settings } => within(async {
+            let reports = nodes::reports(&settings.config).await?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&reports)?),
+                false => print!("{}", nodes::table(&reports)),
+            }
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Health { live, settings } => within(async {
+            println!(
+                "{}",
+                health::run(&settings.config, live)
+                    .await
+                    .map_err(anyhow::Error::msg)?
+            );
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Token {
+            user,
+            name,
+            seconds,
+            settings,
+        } => within(async {
+            settings.config.check()?;
+            println!(
+                "{}",
+                token::issue(&settings.config, &user, name.as_deref(), seconds)?
+            );
+            Ok(ExitCode::SUCCESS)
+        }),
     }
+}
+
+/// Runs a command that is over soon.
+fn within(command: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("rookery: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Exit code 2, as for a flag that clap refuses: the settings are wrong, and starting again will not help.

@@ -7,10 +7,12 @@ use crate::{
     held::Held,
     identity::Tokens,
     lobby::Lobby,
+    metrics::Delays,
     random::Random,
     rate::Keyed,
     room::Rooms,
     session::{LobbyAsk, LobbyKind},
+    status::Reports,
 };
 use dashmap::DashMap;
 use governor::Quota;
@@ -22,8 +24,8 @@ use shared::{
 use std::{
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,6 +34,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The time in which [`Config::chat_per_user`] lines may be said.
 const CHAT_PERIOD: Duration = Duration::from_secs(10);
+
+/// Set of the users who are sent away.
+const SENT_AWAY: &str = "sent-away";
+
+/// Shortest time for which a user is sent away: every node's beat comes a few times within.
+const SENT_AWAY_MIN: Duration = Duration::from_secs(10);
 
 /// How long a game may be listed as running without anybody touching it: its longest silence is 14 days.
 const RUNNING_TTL: Duration = Duration::from_secs(16 * 24 * 60 * 60);
@@ -63,6 +71,10 @@ pub struct Node {
     pub directory: Directory,
     /// Seeks and invitations.
     pub lobby: Lobby,
+    /// How late events came to the sockets here.
+    pub delays: Delays,
+    /// What this node last told of itself.
+    pub reports: Reports,
     /// Everything that runs.
     pub tasks: TaskTracker,
     /// Cancelled when the node takes no new connections.
@@ -72,6 +84,9 @@ pub struct Node {
     connections: DashMap<u64, Arc<Conn>>,
     next_connection: AtomicU64,
     is_draining: AtomicBool,
+    /// Connections by [`crate::metrics::ROLES`].
+    roles: [AtomicUsize; 3],
+    started_at: OnceLock<Timestamp>,
     chat: Keyed<UserId>,
     seeks: Keyed<UserId>,
     forks: AtomicU64,
@@ -110,6 +125,10 @@ impl Node {
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             is_draining: AtomicBool::new(false),
+            delays: Delays::default(),
+            reports: Reports::default(),
+            roles: Default::default(),
+            started_at: OnceLock::new(),
             chat: Keyed::new("chat_per_user", chat),
             seeks: Keyed::new("seeks_per_user", seeks),
             forks: AtomicU64::new(0),
@@ -120,6 +139,7 @@ impl Node {
         node.tasks.spawn(crate::directory::run(node.clone()));
         node.tasks.spawn(crate::held::run(node.clone()));
         node.tasks.spawn(crate::pulse::run(node.clone()));
+        node.tasks.spawn(crate::status::run(node.clone()));
         node
     }
 
@@ -164,11 +184,65 @@ impl Node {
     /// Two branches of one log were found, and this node was the first to find them.
     pub fn count_fork(&self) {
         self.forks.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("rookery_forks_total").increment(1);
     }
 
     /// How many forks this node was the first to find.
     pub fn forks(&self) -> u64 {
         self.forks.load(Ordering::Relaxed)
+    }
+
+    /// When the node started, by the clock that is known when somebody first asks: its own beat, which begins at once.
+    pub fn started_at(&self) -> Timestamp {
+        *self.started_at.get_or_init(|| self.now())
+    }
+
+    /// Connections by [`crate::metrics::ROLES`].
+    pub fn roles(&self) -> [usize; 3] {
+        [0, 1, 2].map(|role| self.roles[role].load(Ordering::Relaxed))
+    }
+
+    /// A connection is something else now; `None` if it comes, or goes.
+    pub fn change_role(&self, from: Option<usize>, to: Option<usize>) {
+        if let Some(role) = from.and_then(|role| self.roles.get(role)) {
+            role.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(role) = to.and_then(|role| self.roles.get(role)) {
+            role.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the user's connections on this node now, and on all others with their next beat, and those he opens within
+    /// these seconds. How many it were here.
+    pub async fn send_away(&self, user: &UserId, seconds: u64) -> Answer<usize> {
+        let time = Duration::from_secs(seconds).max(SENT_AWAY_MIN);
+        self.backplane
+            .join_set(SENT_AWAY, user.as_str(), time)
+            .await?;
+        Ok(self.close_all_of(&[user.as_str()]))
+    }
+
+    /// The users whom an operator sent away lately.
+    pub async fn obey(&self) -> Answer<()> {
+        let away = self.backplane.set(SENT_AWAY).await?;
+        let away: Vec<&str> = away.iter().map(String::as_str).collect();
+        if !away.is_empty() {
+            self.close_all_of(&away);
+        }
+        Ok(())
+    }
+
+    fn close_all_of(&self, users: &[&str]) -> usize {
+        let theirs = self
+            .connections
+            .iter()
+            .filter(|conn| users.contains(&conn.user.as_str()));
+        theirs
+            .map(|conn| {
+                conn.outbox
+                    .close(CloseCode::Policy, "an operator closed this connection")
+            })
+            .count()
     }
 
     /// Adds a connection under a new number.

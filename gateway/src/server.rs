@@ -34,21 +34,23 @@ pub struct Running {
 
 /// Connects to the backplane that the settings name.
 pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Backplane>> {
-    let ack = match config.ack {
-        AckMode::Memory => Ack::Memory,
-        AckMode::Replica => Ack::Replica,
-        AckMode::Fsync => Ack::Fsync,
-    };
     if config.redis_url.is_empty() {
         let options = Options {
             journal: Some(config.data_dir.clone()),
-            ack,
+            ack: ack_of(config),
             ..Options::default()
         };
         let embedded = Embedded::new(options)
             .with_context(|| format!("--data-dir {}", config.data_dir.display()))?;
         return Ok(Arc::new(embedded));
     }
+    Ok(Arc::new(
+        Redis::connect(redis_options(config, name)?).await?,
+    ))
+}
+
+/// How the settings say that Redis is reached.
+pub fn redis_options(config: &Config, name: &str) -> anyhow::Result<RedisOptions> {
     let ca = match &config.redis_ca {
         Some(path) => Some(
             std::fs::read(path)
@@ -56,7 +58,7 @@ pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Ba
         ),
         None => None,
     };
-    let options = RedisOptions {
+    Ok(RedisOptions {
         urls: config.redis_url.clone(),
         mode: match config.redis_mode {
             RedisMode::Single => Mode::Single,
@@ -69,9 +71,16 @@ pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Ba
         ca,
         // Nothing reads the queue without an archive, and nothing would trim it.
         queue: false,
-        ack,
-    };
-    Ok(Arc::new(Redis::connect(options).await?))
+        ack: ack_of(config),
+    })
+}
+
+fn ack_of(config: &Config) -> Ack {
+    match config.ack {
+        AckMode::Memory => Ack::Memory,
+        AckMode::Replica => Ack::Replica,
+        AckMode::Fsync => Ack::Fsync,
+    }
 }
 
 /// Opens the ports, and returns when both answer.

@@ -199,6 +199,13 @@ impl Session {
         self.rooms.into_keys().collect()
     }
 
+    /// Whether it is in the room of a running game of its user.
+    pub fn is_playing(&self) -> bool {
+        self.running
+            .iter()
+            .any(|game| self.rooms.contains_key(game))
+    }
+
     /// Rooms this connection asked to be in.
     pub fn rooms(&self) -> impl Iterator<Item = &GameId> {
         self.rooms.keys()

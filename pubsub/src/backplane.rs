@@ -342,6 +342,22 @@ impl Health {
     }
 }
 
+/// A server behind the backplane, as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// Host and port.
+    pub address: String,
+    /// It answered lately.
+    pub reachable: bool,
+    /// How many partitions it owns.
+    pub partitions: usize,
+    /// Who copies it.
+    pub replicas: Vec<String>,
+    /// Its clock less this machine's, in milliseconds, once it is known.
+    pub clock_offset_ms: Option<i64>,
+}
+
 /// The backplane could not be reached for [`CALL_TIMEOUT`]. Whether the call took effect is unknown; every call of this
 /// trait may be repeated.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -432,6 +448,11 @@ pub trait Backplane: Send + Sync + fmt::Debug {
 
     /// The state of this node's link. Does not wait.
     fn health(&self) -> Health;
+
+    /// The servers behind it, if there are any. Does not wait.
+    fn servers(&self) -> Vec<ServerStatus> {
+        Vec::new()
+    }
 
     /// Compares, appends, enqueues for the archive, sets the deadline and publishes, in one atomic step and one round trip:
     /// either all of it happened or, by any other answer than [`Appended::Appended`], nothing did. Of two appends with the

@@ -223,7 +223,11 @@ impl Feed {
             Ok(log) => {
                 self.failures = 0;
                 let doubted = self.sequencer.doubts();
+                let had_gap = self.sequencer.has_gap();
                 self.sequencer.answer(read, log);
+                if had_gap && !self.sequencer.has_gap() {
+                    metrics::counter!("rookery_feed_gaps_filled_total").increment(1);
+                }
                 if self.sequencer.doubts() {
                     self.found_short |= !doubted;
                     tracing::warn!(room = %self.room, "log is shorter than known, gone, or of an older life");
@@ -251,6 +255,10 @@ impl Feed {
                 self.check_later();
             }
             Some(Signal::Resync) => {
+                // The first one after every subscription is how things should be.
+                if self.sequencer.position().is_some() {
+                    metrics::counter!("rookery_feed_resyncs_total").increment(1);
+                }
                 self.resync();
                 self.check_later();
             }

@@ -23,6 +23,7 @@ mod beat;
 mod call;
 mod clock;
 mod every;
+mod inspect;
 mod keys;
 mod link;
 mod log;
@@ -42,6 +43,7 @@ mod sweep;
 mod topology;
 
 pub use acl::ACL_RULE;
+pub use inspect::{Facts, inspect};
 pub use options::{Mode, PARTITIONS, PARTITIONS_MAX, REPLICAS, RedisOptions, StartError};
 
 /// What gateways share, kept in Redis. Dropping it ends its connections and subscriptions.
@@ -164,6 +166,10 @@ impl Backplane for Redis {
             reachable: self.shared.topology.reachable(),
             hears: self.subscriber.hears(),
         }
+    }
+
+    fn servers(&self) -> Vec<crate::ServerStatus> {
+        self.shared.topology.servers()
     }
 
     async fn append(&self, room: &Room, append: Append) -> Answer<Appended> {

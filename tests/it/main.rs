@@ -4,6 +4,7 @@
 mod api;
 mod chat;
 mod clocks;
+mod commands;
 mod defence;
 mod drain;
 mod faults;
@@ -16,7 +17,9 @@ mod line;
 mod lobby;
 mod loss;
 mod moves;
+mod observe;
 mod offers;
+mod operate;
 mod play;
 mod presence;
 mod repeats;

@@ -60,6 +60,12 @@ pub async fn send(
     reply.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
+/// Asks with POST, this JSON being its body.
+pub async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: Value) -> Reply {
+    let reply = exchange(address, "POST", path, headers, body.to_string().into()).await;
+    reply.unwrap_or_else(|error| panic!("POST {path}: {error}"))
+}
+
 /// As [`send`], for servers that may not be there.
 pub async fn try_send(
     address: SocketAddr,
@@ -67,8 +73,18 @@ pub async fn try_send(
     path: &str,
     headers: &[(&str, &str)],
 ) -> Result<Reply, String> {
+    exchange(address, method, path, headers, Bytes::new()).await
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Reply, String> {
     let answer = async {
-        let response = begin(address, method, path, headers).await?;
+        let response = begin(address, method, path, headers, body).await?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| error.to_string())?;
         Ok(Reply {
@@ -93,7 +109,7 @@ pub struct Lines {
 
 /// Begins to read an answer that goes on.
 pub async fn stream(address: SocketAddr, path: &str) -> Lines {
-    let response = timeout(PATIENCE, begin(address, "GET", path, &[])).await;
+    let response = timeout(PATIENCE, begin(address, "GET", path, &[], Bytes::new())).await;
     let response = response.expect("in time").expect("an answer");
     assert_eq!(response.status(), StatusCode::OK, "GET {path}");
     let headers = response.headers().clone();
@@ -130,6 +146,7 @@ async fn begin(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
+    body: Bytes,
 ) -> Result<http::Response<Incoming>, String> {
     let stream = TcpStream::connect(address)
         .await
@@ -148,9 +165,7 @@ async fn begin(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request
-        .body(Full::<Bytes>::default())
-        .expect("a request of a test");
+    let request = request.body(Full::new(body)).expect("a request of a test");
     sender
         .send_request(request)
         .await

@@ -38,6 +38,8 @@ fn line(value: &Effective) -> String {
         return format!("{name} = [{}]", words.join(", "));
     }
     match words.next() {
+        // A file of settings cannot name another.
+        Some(word) if name == "config" => format!("# {name} = {}", literal(&word)),
         Some(word) => format!("{name} = {}", literal(&word)),
         None => format!("# {name} is not set"),
     }

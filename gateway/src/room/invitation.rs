@@ -262,6 +262,7 @@ impl Task {
     pub(super) async fn made(&mut self, mut pending: Pending, first: Bytes, answer: Answer<Made>) {
         match answer {
             Ok(Made::Appended(Appended::Appended { epoch, .. })) => {
+                metrics::counter!("rookery_games_created_total").increment(1);
                 let (node, key) = (self.node.clone(), Invitation::key(&self.game));
                 self.node
                     .tasks

@@ -13,10 +13,12 @@ use super::{
 };
 use crate::{
     connection::Conn,
+    metrics::meters,
     session::{Circumstances, Notice, error},
 };
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
+use metrics::counter;
 use pubsub::{Answer, Append, Appended, Log, Outages};
 use shared::{
     Color, Seq, Timestamp,
@@ -142,6 +144,19 @@ impl Job {
             Some(job) => (&mut job.future).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// The answer's name among the metrics.
+fn outcome(answer: &Answer<Appended>) -> &'static str {
+    match answer {
+        Ok(Appended::Appended { .. }) => "appended",
+        Ok(Appended::AlreadyAppended { .. }) => "repeated",
+        Ok(Appended::Conflict { .. }) => "conflict",
+        Ok(Appended::Gone { .. }) => "gone",
+        Ok(Appended::OtherEpoch { .. }) => "other_epoch",
+        Ok(Appended::BadTime { .. }) => "bad_time",
+        Err(_) => "unavailable",
     }
 }
 
@@ -275,7 +290,14 @@ impl Task {
             deadline: live.game.deadline_after(&events).map(|at| at.0),
         };
         let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
-        let future = async move { Done::Appended(backplane.append(&room, append).await) }.boxed();
+        let future = async move {
+            let asked = tokio::time::Instant::now();
+            let answer = backplane.append(&room, append).await;
+            meters().append_seconds.record(asked.elapsed());
+            counter!("rookery_appends_total", "outcome" => outcome(&answer)).increment(1);
+            Done::Appended(answer)
+        }
+        .boxed();
         Job {
             kind: JobKind::Append {
                 pending,
@@ -511,6 +533,7 @@ impl Task {
         {
             return;
         }
+        counter!("rookery_games_finished_total").increment(1);
         let State::Live(live) = &self.state else {
             return;
         };

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::time::Instant;
 
+use crate::metrics::meters;
+
 use super::encode::Frame;
 use super::frame::Opcode;
 
@@ -86,12 +88,18 @@ impl Writer {
         }
         self.offset += len;
         let mut settled = 0;
+        let mut messages = 0;
         while let Some(frame) = self.frames.front()
             && self.offset >= frame.wire_len()
         {
             self.offset -= frame.wire_len();
-            settled += self.forget_front();
+            let message = self.forget_front();
+            messages += u64::from(message > 0);
+            settled += message;
         }
+        // Once a system call, however many frames went.
+        meters().sent_bytes.add(len as u64);
+        meters().deliveries.add(messages);
         if self.frames.is_empty() {
             // A quiet connection holds no buffer.
             self.frames = VecDeque::new();

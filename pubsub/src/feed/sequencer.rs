@@ -83,6 +83,11 @@ impl Sequencer {
         self.doubts > 0
     }
 
+    /// Whether events were heard that lie behind a hole.
+    pub fn has_gap(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     /// Signals may have been missed: the end must be read. Answers the number of the wish, for [`Sequencer::has_read`].
     pub fn resync(&mut self) -> u64 {
         self.wished += 1;

@@ -242,6 +242,7 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         let mut pause = Duration::ZERO;
+        let mut is_first = true;
         loop {
             let dialed = tokio::select! {
                 () = self.closed.cancelled() => return,
@@ -249,6 +250,10 @@ impl Keeper {
             };
             let why = match dialed {
                 Ok(current) => {
+                    if !std::mem::take(&mut is_first) {
+                        metrics::counter!("rookery_redis_reconnects_total", "link" => "commands")
+                            .increment(1);
+                    }
                     let begun = Instant::now();
                     let why = self.keep(current).await;
                     if begun.elapsed() > STOOD_MIN {

@@ -343,6 +343,19 @@ impl Topology {
         clock::at_offset(self.offset_us.load(Ordering::Relaxed))
     }
 
+    /// The primaries, as far as known.
+    pub fn servers(&self) -> Vec<crate::ServerStatus> {
+        let map = self.map();
+        let servers = map.shards.iter().map(|shard| crate::ServerStatus {
+            address: shard.link.address.to_string(),
+            reachable: shard.link.reachable(),
+            partitions: shard.partitions.len(),
+            replicas: shard.replicas.iter().map(ToString::to_string).collect(),
+            clock_offset_ms: shard.link.offset_us().map(|us| us / 1_000),
+        });
+        servers.collect()
+    }
+
     /// Whether any server answers.
     pub fn reachable(&self) -> bool {
         self.map().shards.iter().any(|shard| shard.link.reachable())

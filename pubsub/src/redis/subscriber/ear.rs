@@ -138,6 +138,7 @@ impl Ear {
         // Which candidate is next; counts on over all, the primary last.
         let mut turn = 0;
         let mut silent = Silence::default();
+        let mut is_first = true;
         loop {
             let Some(owner) = self.owner.upgrade() else {
                 return;
@@ -155,6 +156,10 @@ impl Ear {
             match dialed {
                 Ok(session) => {
                     tracing::info!(server = %address, "listening");
+                    if !std::mem::take(&mut is_first) {
+                        metrics::counter!("rookery_redis_reconnects_total", "link" => "subscriber")
+                            .increment(1);
+                    }
                     let (name, begun) = (session.name, Instant::now());
                     let end = self.listen(&owner, session, stand_in, &mut silent).await;
                     owner.table.lose_all(name);
