@@ -12,10 +12,10 @@ use metrics::{Counter, Histogram as Distribution, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// One metric.
@@ -298,6 +298,33 @@ impl Delays {
         let p99 = (!delays.is_empty()).then(|| delays.value_at_quantile(0.99));
         delays.reset();
         p99
+    }
+}
+
+/// An event on its way to the members of its room on this node. Dropped when the last of them was served, which is noted.
+#[derive(Debug)]
+pub struct Delivery {
+    delays: Arc<Delays>,
+    /// How old the event was when it set out.
+    age_ms: i64,
+    begun: Instant,
+}
+
+impl Delivery {
+    /// An event of that age sets out.
+    pub fn begin(delays: &Arc<Delays>, age_ms: i64) -> Delivery {
+        Delivery {
+            delays: delays.clone(),
+            age_ms,
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let way_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.delays.note(self.age_ms.saturating_add(way_ms));
     }
 }
 

@@ -72,7 +72,7 @@ pub struct Node {
     /// Seeks and invitations.
     pub lobby: Lobby,
     /// How late events came to the sockets here.
-    pub delays: Delays,
+    pub delays: Arc<Delays>,
     /// What this node last told of itself.
     pub reports: Reports,
     /// Everything that runs.
@@ -125,7 +125,7 @@ impl Node {
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             is_draining: AtomicBool::new(false),
-            delays: Delays::default(),
+            delays: Arc::default(),
             reports: Reports::default(),
             roles: Default::default(),
             started_at: OnceLock::new(),

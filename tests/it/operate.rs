@@ -76,6 +76,10 @@ async fn metrics_tell_what_happens(over: Over) {
     }
     assert_eq!(metric(near, "rookery_rooms").await, 1.0);
     assert_eq!(metric(near, "rookery_ready").await, 1.0);
+    until("the moves were delivered", async || {
+        metric(far, "rookery_fanout_delay_seconds_count").await >= 3.0
+    })
+    .await;
     // The spectator got a welcome, a snapshot and three moves at least.
     assert!(metric(far, "rookery_deliveries_total").await >= 5.0);
     assert!(metric(far, "rookery_sent_bytes_total").await > 500.0);

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     connection::Conn,
     fanout::{Audience, Role},
+    metrics::Delivery,
     session::{Notice, error},
     websocket::Frame,
 };
@@ -116,7 +117,15 @@ impl Task {
             let pushed = live.push(bytes);
             let decidable = live.is_decidable();
             if let Some(frame) = live.frames.last() {
+                let at = pushed
+                    .as_ref()
+                    .ok()
+                    .and_then(|event| Some(event.as_ref()?.at));
+                let delivery = at
+                    .filter(|_| !self.members.is_empty())
+                    .map(|at| Delivery::begin(&self.node.delays, self.node.now().since(at)));
                 self.members.broadcast(frame, Audience::All);
+                drop(delivery);
             }
             match pushed {
                 Ok(Some(event)) => self.happened(&event),
