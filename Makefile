@@ -89,6 +89,11 @@ replay: test-setup ## Play every game of tests/data/games.pgn through three gate
 	cargo build --release -p gateway --bin rookery
 	cargo run --release -p tests --bin replay -- $(ARGS)
 
+.PHONY: chaos
+chaos: test-setup ## Break a cluster, one thing after the other, while real games are played on it
+	cargo build --release -p gateway --bin rookery
+	cargo run --release -p tests --bin chaos -- $(ARGS)
+
 .PHONY: hostile
 hostile: test-setup ## Attack three gateways and a Redis with thousands of bad frames, handshakes, tokens and requests
 	cargo build --release -p gateway --bin rookery

@@ -10,7 +10,7 @@ pub use backing::Over;
 pub use binary::path as rookery;
 pub use node::Node;
 
-use crate::servers::RedisServer;
+use crate::servers::{RedisCluster, RedisSentinels, RedisServer, Tunnel, free_port};
 use backing::Backing;
 use gateway::Config;
 use pubsub::Backplane;
@@ -34,6 +34,8 @@ pub struct Cluster {
     doors: Doors,
     flags: Vec<String>,
     started: usize,
+    /// Public and admin port by place, where those stay.
+    ports: Vec<[u16; 2]>,
     // The nodes go before what they stand on.
     backing: Backing,
     data: TempDir,
@@ -52,6 +54,11 @@ impl Doors {
             .clone()
     }
 
+    /// These, for as long as nobody says otherwise.
+    pub fn at(doors: Vec<SocketAddr>) -> Doors {
+        Doors(Arc::new(Mutex::new(doors)))
+    }
+
     fn set(&self, doors: Vec<SocketAddr>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = doors;
     }
@@ -67,6 +74,7 @@ impl Cluster {
             doors: Doors::default(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             started: 0,
+            ports: Vec::new(),
             backing: Backing::start(over).await,
             data: tempfile::tempdir().expect("a temporary directory"),
         };
@@ -78,7 +86,7 @@ impl Cluster {
 
     /// Starts another gateway; answers its index.
     pub async fn add(&mut self) -> usize {
-        let node = self.launch().await;
+        let node = self.launch(self.nodes.len()).await;
         self.nodes.push(node);
         self.note_doors();
         self.nodes.len() - 1
@@ -86,26 +94,37 @@ impl Cluster {
 
     /// Puts a new gateway into the place of one that ended.
     pub async fn replace(&mut self, index: usize) {
-        self.nodes[index] = self.launch().await;
+        self.nodes[index] = self.launch(index).await;
         self.note_doors();
     }
 
-    async fn launch(&mut self) -> Node {
+    async fn launch(&mut self, place: usize) -> Node {
         let name = format!("node-{}", self.started);
         self.started += 1;
         let data = self.data.path().join(&name);
         let mut flags = self.flags.clone();
+        let [http, admin] = self.ports_at(place).map(|port| format!("127.0.0.1:{port}"));
         for (flag, value) in [
-            ("--listen", "127.0.0.1:0"),
-            ("--admin-listen", "127.0.0.1:0"),
+            ("--listen", http.as_str()),
+            ("--admin-listen", &admin),
             ("--token-secret", SECRET),
             ("--node-id", &name),
             ("--data-dir", &data.to_string_lossy()),
         ] {
             flags.extend([flag.to_owned(), value.to_owned()]);
         }
-        flags.extend(self.backing.flags());
+        flags.extend(self.backing.flags_at(place).await);
         Node::start(&self.backing, name, &flags, &self.data.path().join("logs")).await
+    }
+
+    fn ports_at(&mut self, place: usize) -> [u16; 2] {
+        if !self.backing.over.keeps_ports() {
+            return [0; 2];
+        }
+        while self.ports.len() <= place {
+            self.ports.push([free_port(), free_port()]);
+        }
+        self.ports[place]
     }
 
     /// One of its gateways.
@@ -156,6 +175,21 @@ impl Cluster {
     /// The Redis that the gateways share.
     pub fn redis(&self) -> &RedisServer {
         self.backing.redis()
+    }
+
+    /// The Redis Cluster that the gateways share.
+    pub fn redis_cluster(&self) -> &RedisCluster {
+        self.backing.redis_cluster()
+    }
+
+    /// The Redis behind Sentinels that the gateways share.
+    pub fn sentinels(&self) -> &RedisSentinels {
+        self.backing.sentinels()
+    }
+
+    /// The way of the gateway at that place to Redis.
+    pub fn tunnel(&self, place: usize) -> &Tunnel {
+        self.backing.tunnel(place)
     }
 }
 

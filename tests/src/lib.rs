@@ -1,5 +1,6 @@
 //! Harness of the cluster tests.
 
+pub mod chaos;
 pub mod checker;
 pub mod cluster;
 pub mod faulty;

@@ -142,7 +142,8 @@ impl Drop for Scene {
     }
 }
 
-async fn log_at(door: SocketAddr, game: &str) -> (String, Vec<String>) {
+/// The log of a game as the node behind that door tells it, and its life.
+pub(crate) async fn log_at(door: SocketAddr, game: &str) -> (String, Vec<String>) {
     let reply = http::get(door, &format!("/api/games/{game}/events")).await;
     assert_eq!(reply.status, 200, "{game}: {}", reply.text());
     let epoch = reply.header("x-rookery-epoch").expect("an epoch");

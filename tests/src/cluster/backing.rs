@@ -1,7 +1,7 @@
 //! What a cluster's gateways stand on.
 
 use super::config;
-use crate::servers::RedisServer;
+use crate::servers::{RedisCluster, RedisSentinels, RedisServer, Tunnel};
 use pubsub::{
     Backplane,
     embedded::{Embedded, Options},
@@ -19,6 +19,19 @@ pub enum Over {
     Redis,
     /// Gateways as processes, on one real Redis.
     Processes,
+    /// The same at ports that stay, and each with a tunnel of its own to Redis.
+    Tunnels,
+    /// Gateways as processes, on a real Redis Cluster.
+    RedisCluster,
+    /// Gateways as processes, on a real Redis behind Sentinels.
+    Sentinel,
+}
+
+impl Over {
+    /// Whether a gateway that takes another's place listens where that did.
+    pub(super) fn keeps_ports(self) -> bool {
+        matches!(self, Over::Tunnels | Over::RedisCluster | Over::Sentinel)
+    }
 }
 
 #[derive(Debug)]
@@ -26,6 +39,10 @@ pub(super) struct Backing {
     pub over: Over,
     embedded: Option<Embedded>,
     redis: Option<RedisServer>,
+    redis_cluster: Option<RedisCluster>,
+    sentinels: Option<RedisSentinels>,
+    /// By the gateway's place.
+    tunnels: Vec<Tunnel>,
 }
 
 impl Backing {
@@ -34,23 +51,46 @@ impl Backing {
             over,
             embedded: None,
             redis: None,
+            redis_cluster: None,
+            sentinels: None,
+            tunnels: Vec::new(),
         };
         match over {
             Over::Embedded | Over::Time => {
                 let embedded = Embedded::new(Options::default());
                 backing.embedded = Some(embedded.expect("memory"));
             }
-            Over::Redis | Over::Processes => backing.redis = Some(RedisServer::start().await),
+            Over::Redis | Over::Processes | Over::Tunnels => {
+                backing.redis = Some(RedisServer::start().await);
+            }
+            Over::RedisCluster => backing.redis_cluster = Some(RedisCluster::start().await),
+            Over::Sentinel => backing.sentinels = Some(RedisSentinels::start().await),
         }
         backing
     }
 
-    /// What a gateway is told about it by flags.
+    /// What the gateway at that place is told about it by flags.
+    pub async fn flags_at(&mut self, place: usize) -> Vec<String> {
+        if self.over != Over::Tunnels {
+            return self.flags();
+        }
+        while self.tunnels.len() <= place {
+            let tunnel = Tunnel::to(self.redis().port()).await;
+            self.tunnels.push(tunnel);
+        }
+        vec!["--redis-url".to_owned(), self.tunnels[place].url()]
+    }
+
+    /// What any node is told about it by flags.
     pub fn flags(&self) -> Vec<String> {
-        let url = self.redis.as_ref().map(RedisServer::url);
-        url.into_iter()
-            .flat_map(|url| ["--redis-url".to_owned(), url])
-            .collect()
+        let (urls, mode) = match (&self.redis, &self.redis_cluster, &self.sentinels) {
+            (Some(server), ..) => (vec![server.url()], "single"),
+            (_, Some(cluster), _) => (cluster.urls(), "cluster"),
+            (.., Some(sentinels)) => (sentinels.urls(), "sentinel"),
+            _ => return Vec::new(),
+        };
+        let words = ["--redis-url", &urls.join(","), "--redis-mode", mode];
+        words.map(str::to_owned).to_vec()
     }
 
     /// What a gateway is given besides.
@@ -61,6 +101,19 @@ impl Backing {
 
     pub fn redis(&self) -> &RedisServer {
         self.redis.as_ref().expect("a scenario over Redis")
+    }
+
+    pub fn redis_cluster(&self) -> &RedisCluster {
+        let cluster = self.redis_cluster.as_ref();
+        cluster.expect("a scenario over a Redis Cluster")
+    }
+
+    pub fn sentinels(&self) -> &RedisSentinels {
+        self.sentinels.as_ref().expect("a scenario over Sentinels")
+    }
+
+    pub fn tunnel(&self, place: usize) -> &Tunnel {
+        &self.tunnels[place]
     }
 
     /// Connects as another node.

@@ -63,7 +63,9 @@ impl Node {
                 let (http, admin) = (running.http, running.admin);
                 (Life::Threads(runtime, running), http, admin)
             }
-            Over::Processes => process(&name, flags, logs),
+            Over::Processes | Over::Tunnels | Over::RedisCluster | Over::Sentinel => {
+                process(&name, flags, logs)
+            }
         };
         Node {
             name,

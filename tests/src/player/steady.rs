@@ -65,16 +65,32 @@ impl Player {
         let end = Instant::now() + 2 * PATIENCE;
         while self.closed().is_some() {
             assert!(Instant::now() < end, "{} finds no door", self.name);
-            let open = doors.open();
-            let place = rand::random_range(0..open.len().max(1));
-            let came = match open.get(place) {
-                Some(door) => self.try_reconnect(*door).await.is_ok(),
-                None => false,
-            };
-            if !(came && self.try_rejoin().await) {
+            if !(self.comes_back(doors).await && self.try_rejoin().await) {
                 self.wire.give_up();
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+
+    /// Comes back by some open door, if he has no connection, into no room.
+    pub async fn keeps_a_connection(&mut self, doors: &Doors) {
+        let end = Instant::now() + 2 * PATIENCE;
+        while self.closed().is_some() {
+            assert!(Instant::now() < end, "{} finds no door", self.name);
+            if !self.comes_back(doors).await {
+                self.wire.give_up();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Tries one of the open doors.
+    async fn comes_back(&mut self, doors: &Doors) -> bool {
+        let open = doors.open();
+        let place = rand::random_range(0..open.len().max(1));
+        match open.get(place) {
+            Some(door) => self.try_reconnect(*door).await.is_ok(),
+            None => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One WebSocket of a player: a task that reads it all the time, so that nothing is missed while the test does something else.
 
 use super::view::Views;
-use crate::cluster::PATIENCE;
+use crate::{chaos::Tape, cluster::PATIENCE};
 use futures::{SinkExt, StreamExt, stream::SplitSink};
 use serde_json::Value;
 use std::{
@@ -97,6 +97,7 @@ pub struct Wire {
     sink: Option<SplitSink<WebSocketStream<TcpStream>, Message>>,
     /// What came.
     pub inbox: Arc<Inbox>,
+    tape: Option<Arc<Tape>>,
     reads: watch::Sender<bool>,
     reader: Option<JoinHandle<()>>,
 }
@@ -110,6 +111,8 @@ pub struct Dial {
     pub receive_buffer_len: Option<u32>,
     /// Headers besides.
     pub headers: Vec<(&'static str, String)>,
+    /// Where all that is said and heard is written down, for a judge.
+    pub tape: Option<Arc<Tape>>,
 }
 
 impl Wire {
@@ -148,10 +151,15 @@ impl Wire {
         let (sink, stream) = socket.split();
         let inbox = Arc::<Inbox>::default();
         let (reads, gate) = watch::channel(true);
-        let reader = tokio::spawn(read(stream, inbox.clone(), views, gate));
+        let tape = dial.tape.clone();
+        if let Some(tape) = &tape {
+            tape.connected();
+        }
+        let reader = tokio::spawn(read(stream, inbox.clone(), views, gate, tape.clone()));
         Ok(Wire {
             sink: Some(sink),
             inbox,
+            tape,
             reads,
             reader: Some(reader),
         })
@@ -162,6 +170,9 @@ impl Wire {
         let Some(sink) = &mut self.sink else {
             return false;
         };
+        if let (Some(tape), Message::Text(text)) = (&self.tape, &message) {
+            tape.sent(text.as_str());
+        }
         matches!(timeout(PATIENCE, sink.send(message)).await, Ok(Ok(())))
     }
 
@@ -216,6 +227,7 @@ async fn read(
     inbox: Arc<Inbox>,
     views: Arc<Mutex<Views>>,
     mut gate: watch::Receiver<bool>,
+    tape: Option<Arc<Tape>>,
 ) {
     let closed = loop {
         if gate.wait_for(|reads| *reads).await.is_err() {
@@ -227,6 +239,9 @@ async fn read(
         };
         match message {
             Some(Ok(Message::Text(text))) => {
+                if let Some(tape) = &tape {
+                    tape.heard(text.as_str());
+                }
                 let seen = views
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)

@@ -1,14 +1,20 @@
-//! A proxy before a server, that can swallow what goes through it without cutting the connection.
+//! A proxy before a server, that can swallow, hold up or delay what goes through it, or cut the connections.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinHandle,
+    time::sleep,
 };
+
+/// Time between two looks whether what was held up may go on.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A listener on 127.0.0.1 that hands everything to another port and back.
 #[derive(Debug)]
@@ -22,6 +28,9 @@ pub struct Tunnel {
 struct State {
     swallowing: AtomicBool,
     refusing: AtomicBool,
+    stalling: AtomicBool,
+    delay_out_ms: AtomicU64,
+    cut: Notify,
     /// Connections made so far.
     connections: AtomicUsize,
     /// Connections from before the last call of [`Tunnel::swallow`] have a lower number and are swallowed.
@@ -68,9 +77,34 @@ impl Tunnel {
         self.state.refusing.store(on, Ordering::SeqCst);
     }
 
+    /// Whether everything is held up, both ways, on connections that stay; it goes on when called with `false`.
+    pub fn stall(&self, on: bool) {
+        self.state.stalling.store(on, Ordering::SeqCst);
+    }
+
+    /// From now on, what goes to the server takes so much longer, and what comes back does not: who learns the server's clock
+    /// from timed answers is wrong by half of it.
+    pub fn delay_out(&self, delay: Duration) {
+        let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.state.delay_out_ms.store(ms, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections there are.
+    pub fn cut(&self) {
+        self.state.cut.notify_waiters();
+    }
+
     /// Connections made so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    async fn passable(&self) {
+        while self.stalling.load(Ordering::SeqCst) {
+            sleep(LOOK_EVERY).await;
+        }
     }
 }
 
@@ -97,7 +131,22 @@ async fn carry(client: TcpStream, target: u16, state: Arc<State>, number: usize)
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let out = async move { tokio::io::copy(&mut from_client, &mut to_server).await };
+    let there = state.clone();
+    let cut = state.clone();
+    let out = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let len = from_client.read(&mut buffer).await.unwrap_or(0);
+            let delay = there.delay_out_ms.load(Ordering::SeqCst);
+            if delay > 0 {
+                sleep(Duration::from_millis(delay)).await;
+            }
+            there.passable().await;
+            if len == 0 || to_server.write_all(&buffer[..len]).await.is_err() {
+                return;
+            }
+        }
+    };
     let back = async move {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -105,6 +154,7 @@ async fn carry(client: TcpStream, target: u16, state: Arc<State>, number: usize)
             if len == 0 {
                 return;
             }
+            state.passable().await;
             let swallowed = state.swallowing.load(Ordering::SeqCst)
                 || number < state.swallow_before.load(Ordering::SeqCst);
             if !swallowed && to_client.write_all(&buffer[..len]).await.is_err() {
@@ -113,7 +163,8 @@ async fn carry(client: TcpStream, target: u16, state: Arc<State>, number: usize)
         }
     };
     tokio::select! {
-        _ = out => {}
+        () = out => {}
         () = back => {}
+        () = cut.cut.notified() => {}
     }
 }
