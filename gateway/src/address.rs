@@ -135,13 +135,12 @@ impl Addresses {
         client
     }
 
-    /// A place for a connection of this peer; `Err` if it has as many as it may. Proxies have any number, and are counted
-    /// by their clients.
+    /// A place for a connection of this peer; `Err` if it has as many as it may.
     pub fn enter(&self, peer: Peer) -> Result<Option<Place>, TooMany> {
         let Some(crowd) = &self.crowd else {
             return Ok(None);
         };
-        if self.is_trusted(peer.address) || !is_counted(peer) {
+        if !self.is_counted(peer) {
             return Ok(None);
         }
         match crowd.enter(key(peer.address)) {
@@ -181,13 +180,21 @@ impl Addresses {
         what: &str,
         setting: &str,
     ) -> Result<(), TooMany> {
-        match limit {
-            Some(limit) if is_counted(client) && !limit.check(&key(client.address)) => {
-                self.tell(client, what, setting);
-                Err(TooMany)
-            }
-            _ => Ok(()),
+        let Some(limit) = limit.filter(|_| self.is_counted(client)) else {
+            return Ok(());
+        };
+        if limit.check(&key(client.address)) {
+            return Ok(());
         }
+        self.tell(client, what, setting);
+        Err(TooMany)
+    }
+
+    /// Trusted proxies are counted by their clients. What comes from this machine itself is its operator's, or comes through a
+    /// proxy here that was not named: a limit would be everybody's.
+    fn is_counted(&self, peer: Peer) -> bool {
+        let is_here = peer.address.to_canonical().is_loopback();
+        (peer.is_announced || !is_here) && !self.is_trusted(peer.address)
     }
 
     /// Says it once: a proxy that nobody named is the likeliest reason that many come from one address.
@@ -205,12 +212,6 @@ impl Addresses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too much from this address, try again later")]
 pub struct TooMany;
-
-/// What comes from this machine itself is its operator's, or comes through a proxy here that was not named: a limit would
-/// be everybody's.
-fn is_counted(peer: Peer) -> bool {
-    peer.is_announced || !peer.address.to_canonical().is_loopback()
-}
 
 /// Whom an address stands for: every customer has at least a /64 of IPv6.
 fn key(address: IpAddr) -> IpAddr {

@@ -134,6 +134,12 @@ async fn requests_and_handshakes_are_counted_by_address() {
         addresses.request(own).unwrap();
     }
     assert!((0..21).any(|_| addresses.request(said).is_err()));
+    // Nor is a trusted proxy, whoever says it is one.
+    let trusting = self::addresses(&["127.0.0.0/8"], per_address);
+    for _ in 0..100 {
+        trusting.request(said).unwrap();
+        trusting.handshake(said).unwrap();
+    }
     tokio::time::advance(std::time::Duration::from_millis(1_001)).await;
     addresses.handshake(one).unwrap();
     addresses.request(one).unwrap();
