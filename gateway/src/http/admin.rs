@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{GameId, UserId, protocol::ErrorCode};
@@ -47,10 +47,14 @@ pub fn router(node: Arc<Node>) -> Router {
         .with_state(node)
 }
 
-/// Lets nobody through without the admin token, if there is one.
+/// Lets nobody through without the admin token, if there is one. If there is none, the port is on loopback, where a page that the
+/// operator's own browser shows could reach it.
 async fn bearer(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let Some(wanted) = &node.config.admin_token else {
-        return next.run(request).await;
+        return match check_page(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        };
     };
     let given = request.headers().get(header::AUTHORIZATION);
     let given = given.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -66,6 +70,25 @@ async fn bearer(State(node): State<Arc<Node>>, request: Request, next: Next) -> 
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// Refuses what a page from elsewhere asks for: another origin, or a name that its owner lets point here (DNS rebinding), which
+/// makes the two look like one.
+fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    super::session::check_origin(headers, &[])?;
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .and_then(|host| host.parse::<http::uri::Authority>().ok());
+    let is_here = host.is_none_or(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name == "localhost" || name.parse::<std::net::IpAddr>().is_ok()
+    });
+    if is_here {
+        return Ok(());
+    }
+    let words = "without an admin token this port is called by its address, or as localhost";
+    Err(ApiError::new(ErrorCode::Forbidden, words))
 }
 
 async fn no_such_path() -> Response {
@@ -216,4 +239,32 @@ async fn abort(
     node.rooms.tell(&node, game.clone(), RoomInput::Abort);
     // The room does it as soon as the backplane lets it; a game that is over stays as it ended.
     Ok((StatusCode::ACCEPTED, Json(json!({"gameId": game}))).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn pages_from_elsewhere_are_refused() {
+        let check = |host: &'static str, origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            check_page(&headers).is_ok()
+        };
+        assert!(check("127.0.0.1:9090", None));
+        assert!(check("[::1]:9090", None));
+        assert!(check("localhost:9090", Some("http://localhost:9090")));
+        assert!(!check("127.0.0.1:9090", Some("https://evil.example")));
+        assert!(!check("127.0.0.1:9090", Some("null")));
+        assert!(!check(
+            "evil.example:9090",
+            Some("http://evil.example:9090")
+        ));
+        assert!(!check("evil.example:9090", None));
+    }
 }

@@ -138,7 +138,7 @@ async fn session(State(door): State<Door>, headers: HeaderMap) -> Result<Respons
 
 /// A page of another site must not open a WebSocket in its visitor's name. Browsers always say where a page is from;
 /// programs that are no browsers say nothing, and are let in.
-fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
+pub(super) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
