@@ -2,7 +2,7 @@
 
 Every overlay, and every component on the base, is rendered by kustomize, validated against Kubernetes' own schemas, and held to
 what no schema knows: selectors meet labels, ports exist, the grace period outlasts the drain, every setting is one that the
-binary takes, and takes with that value. The same for the proxies. Each rule is broken once on purpose, to see
+binary takes, and takes with that value. The same for compose.yaml and the proxies. Each rule is broken once on purpose, to see
 that it is noticed.
 
     check.py ROOKERY
@@ -201,6 +201,9 @@ def rules(documents, binary):
         services = [service for service in of_kind(documents, "Service") if meets(monitor["spec"]["selector"]["matchLabels"], service["metadata"].get("labels", {}))]
         there = {port["name"] for service in services for port in service["spec"]["ports"]}
         need(wanted <= there, f"a ServiceMonitor scrapes {wanted - there}, which no Service has")
+    for rule in of_kind(documents, "PrometheusRule"):
+        alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())
+        need(rule["spec"] == alerts, "the PrometheusRule is not deploy/prometheus/alerts.yaml")
 
 
 def workload_rules(workload):
@@ -296,12 +299,61 @@ def broken(documents, binary):
     breach("a sticky service", "Service", "rookery", lambda d: d["spec"].update(sessionAffinity="ClientIP"))
     breach("a service of nobody", "Service", "rookery", lambda d: d["spec"]["selector"].update({"app.kubernetes.io/name": "rook"}))
     breach("a service on no port", "Service", "rookery", lambda d: d["spec"]["ports"][0].update(targetPort="web"))
+    breach("other alert rules", "PrometheusRule", "rookery", lambda d: d["spec"]["groups"][0]["rules"].pop())
     breach("a route that cuts", "HTTPRoute", "rookery", lambda d: d["spec"]["rules"][0]["timeouts"].update(request="15s"))
     breach("a route to the admin port", "HTTPRoute", "rookery", lambda d: d["spec"]["rules"][0]["backendRefs"][0].update(name="rookery-admin", port=9090))
     breach("a field that there is not", "Deployment", "rookery", lambda d: d["spec"].update(replica=3), validate)
 
 
-# The proxies
+# Compose and the proxies
+
+
+def compose(binary):
+    document = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    services = document["services"]
+    gateways = {name: service for name, service in services.items() if name.startswith("gateway-")}
+    need(len(gateways) == 3, "compose.yaml has not three gateways")
+    for name, service in services.items():
+        for other, condition in dict.fromkeys(service["depends_on"], {}).items() if isinstance(service.get("depends_on"), list) else service.get("depends_on", {}).items():
+            need(other in services, f"{name} depends on {other}, which there is not")
+            healthy = condition.get("condition") == "service_healthy"
+            need(not healthy or "healthcheck" in services[other] or other in gateways, f"{other} has no health to wait for")
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            there = (DEPLOY / source).exists() if source.startswith(".") else source in document["volumes"]
+            need(there, f"{name} mounts {source}, which there is not")
+        for used in service.get("configs", []):
+            need(used["source"] in document["configs"], f"{name} wants the config {used['source']}")
+        image = service["image"]
+        need(name in gateways or re.search(r":v?\d", image), f"{name}: the image {image} has no version")
+        for port in service.get("ports", []):
+            need(port.startswith("127.0.0.1:"), f"{name} is open to the network: {port}")
+    for name, service in gateways.items():
+        settings = {key: re.sub(r"\$\{(\w+)[^}]*\}", lambda match: SECRET[match[1]], str(value)) for key, value in service["environment"].items()}
+        binary.takes(settings, name)
+        need(settings["ROOKERY_NODE_ID"] == name and service["read_only"] and service["cap_drop"] == ["ALL"], f"{name} is not itself")
+        grace, drain = int(service["stop_grace_period"].removesuffix("s")), int(settings["ROOKERY_DRAIN_SECONDS"])
+        need(grace >= drain + 10, f"{name}: a grace of {grace} s does not outlast the drain")
+    wanted = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / "proxy/haproxy.cfg").read_text()))
+    need(wanted == set(services["proxy"]["environment"]), "compose.yaml gives the proxy other variables than it reads")
+    for name in ("prometheus", "grafana-datasource", "grafana-dashboards"):
+        yaml.safe_load(document["configs"][name]["content"])
+    print(f"compose.yaml: {len(services)} services fit each other")
+
+
+def dockerfile(binary):
+    path = DEPLOY / "Dockerfile"
+    run(BIN / "hadolint", path)
+    text = path.read_text()
+    command = re.search(r'HEALTHCHECK .*CMD \["/rookery", "(\w+)"\]', text)
+    need(command and command[1] in binary.commands, f"HEALTHCHECK runs no command of rookery: {sorted(binary.commands)}")
+    need(re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1].startswith("65532"), "the image runs as root")
+    for name in re.findall(r"ROOKERY_\w+", text):
+        need(binary.knows(name), f"Dockerfile: {name} is no setting of rookery")
+    for source in re.findall(r"^COPY ((?!--)(?:\S+ )+)\S+$", text, re.MULTILINE):
+        for name in source.split():
+            need((ROOT / name).exists() or name == "recipe.json", f"Dockerfile copies {name}, which there is not")
+    print("Dockerfile: hadolint finds nothing")
 
 
 def proxies():
@@ -320,6 +372,8 @@ def main(path):
     warnings.simplefilter("ignore")
     binary = Binary(path)
     kubernetes(binary)
+    compose(binary)
+    dockerfile(binary)
     proxies()
 
 
