@@ -3,19 +3,20 @@
 //! `cargo run -p gateway --example echo -- --listen 127.0.0.1:9001` serves `/` and `/echo`; port 0 takes a free port. The
 //! first line on standard output says where. `gateway/tests/websocket` runs the same router in its own process.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::response::Response;
 use axum::routing::any;
 use clap::Parser;
+use gateway::fanout::Engine;
 use gateway::websocket::frame::Rules;
 use gateway::websocket::listen::{HttpLimits, bind};
-use gateway::websocket::{CloseCode, Frame, Handler, Limits, Next, Outbox, Refused, Upgrade};
-use gateway::websocket::{run, serve};
+use gateway::websocket::serve;
+use gateway::websocket::{CloseCode, End, Frame, Handler, Limits, Next, Outbox, Refused, Upgrade};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,9 @@ struct Args {
     /// Seconds of silence before a ping.
     #[arg(long, default_value_t = 30)]
     heartbeat_seconds: u64,
+    /// Threads that own the sockets; 0: sockets are tasks. Default: one a core.
+    #[arg(long)]
+    socket_threads: Option<usize>,
 }
 
 #[tokio::main]
@@ -54,7 +58,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let stop = CancellationToken::new();
     let sockets = TaskTracker::new();
-    let router = router(limits, sockets.clone(), stop.clone());
+    let engine = Engine::start(args.socket_threads.unwrap_or_else(Engine::threads))?;
+    let router = router(engine, limits, sockets.clone(), stop.clone());
     tokio::spawn({
         let stop = stop.clone();
         async move {
@@ -82,41 +87,89 @@ pub fn limits() -> Limits {
 }
 
 /// The echo at `/` and `/echo`. Its sockets run in `sockets` until `stop` is cancelled.
-pub fn router(limits: Limits, sockets: TaskTracker, stop: CancellationToken) -> Router {
+pub fn router(
+    engine: Arc<Engine>,
+    limits: Limits,
+    sockets: TaskTracker,
+    stop: CancellationToken,
+) -> Router {
     let limits = Arc::new(limits);
-    let echo = any(move |upgrade| echo(upgrade, limits, sockets, stop));
+    let open = Arc::new(Open::default());
+    tokio::spawn({
+        let open = Arc::clone(&open);
+        async move {
+            stop.cancelled().await;
+            open.close();
+        }
+    });
+    let echo = any(move |upgrade| echo(upgrade, engine, limits, sockets, open));
     Router::new().route("/", echo.clone()).route("/echo", echo)
 }
 
 async fn echo(
     upgrade: Upgrade,
+    engine: Arc<Engine>,
     limits: Arc<Limits>,
     sockets: TaskTracker,
-    stop: CancellationToken,
+    open: Arc<Open>,
 ) -> Response {
     let (response, upgrading) = upgrade.accept();
-    sockets.spawn(async move {
+    sockets.clone().spawn(async move {
         let Ok(socket) = upgrading.socket().await else {
             return;
         };
         let outbox = Arc::new(Outbox::new(OUTBOX_LEN_MAX));
         let echo = Echo {
+            number: open.insert(&outbox),
+            open,
             outbox: Arc::clone(&outbox),
             refused: None,
         };
-        let mut running = pin!(run(socket, echo, Arc::clone(&outbox), limits));
-        tokio::select! {
-            _ = &mut running => {}
-            () = stop.cancelled() => {
-                outbox.close(CloseCode::GoingAway, "leaving");
-                running.await;
-            }
-        }
+        engine.adopt(socket, echo, outbox, limits, &sockets);
     });
     response
 }
 
+/// Sockets to say goodbye to.
+#[derive(Default)]
+struct Open(Mutex<Outboxes>);
+
+#[derive(Default)]
+struct Outboxes {
+    by_number: HashMap<u64, Arc<Outbox>>,
+    next: u64,
+    is_closed: bool,
+}
+
+impl Open {
+    fn insert(&self, outbox: &Arc<Outbox>) -> u64 {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_closed {
+            outbox.close(CloseCode::GoingAway, "leaving");
+        }
+        open.next += 1;
+        let number = open.next;
+        open.by_number.insert(number, Arc::clone(outbox));
+        number
+    }
+
+    fn remove(&self, number: u64) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.by_number.remove(&number);
+    }
+
+    fn close(&self) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.is_closed = true;
+        for outbox in open.by_number.values() {
+            outbox.close(CloseCode::GoingAway, "leaving");
+        }
+    }
+}
+
 struct Echo {
+    open: Arc<Open>,
+    number: u64,
     outbox: Arc<Outbox>,
     /// The echo for which there was no room.
     refused: Option<Frame>,
@@ -153,5 +206,9 @@ impl Handler for Echo {
             Some(frame) => self.send(frame),
             None => Next::Read,
         }
+    }
+
+    fn on_end(&mut self, _end: End) {
+        self.open.remove(self.number);
     }
 }

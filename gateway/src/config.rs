@@ -140,6 +140,10 @@ pub struct Config {
     #[arg(long, env = "ROOKERY_MAX_CONNECTIONS", default_value_t = 15_000)]
     pub max_connections: usize,
 
+    /// Threads that own the sockets. Default: one a core; 0: sockets are tasks beside everything else.
+    #[arg(long, env = "ROOKERY_SOCKET_THREADS", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub socket_threads: Option<u16>,
+
     /// After so many seconds of silence the server pings; after two such pings without a word it closes with 4010.
     #[arg(long, env = "ROOKERY_HEARTBEAT_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub heartbeat_seconds: u64,

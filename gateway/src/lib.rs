@@ -1,7 +1,7 @@
 //! A gateway node: sockets in, sockets out, and between them rooms that fold games' logs.
 //!
 //! A connection's text goes through [`websocket`] to a [`session`], which asks a [`room`] or the [`lobby`]; what happened
-//! comes back through the room's feed and [`fanout`] into every member's outbox. [`server`] puts a [`node`] behind its ports.
+//! comes back through the room's feed and [`fanout`] to every member's socket. [`server`] puts a [`node`] behind its ports.
 
 pub mod address;
 pub mod command;

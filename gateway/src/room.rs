@@ -95,6 +95,8 @@ pub enum RoomInput {
     Gone(u64),
     /// A connection's outbox, which had been full, is empty.
     Drained(u64),
+    /// A member was skipped by the fan-out, and his socket takes something again.
+    Skipped(u64),
     /// Make this game, if it does not exist, and seat these connections.
     Create(Box<Creation>),
     /// This connection made the invitation and waits.
@@ -189,7 +191,11 @@ impl Rooms {
         // A connection that goes is no reason to open a room.
         let opens = !matches!(
             input,
-            RoomInput::Gone(_) | RoomInput::Drained(_) | RoomInput::Upheaval | RoomInput::Outage
+            RoomInput::Gone(_)
+                | RoomInput::Drained(_)
+                | RoomInput::Skipped(_)
+                | RoomInput::Upheaval
+                | RoomInput::Outage
         );
         for _ in 0..OPENINGS_MAX {
             let sender = match self.open.entry(game.clone()) {

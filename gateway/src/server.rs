@@ -3,6 +3,7 @@
 use crate::{
     address::{Addresses, PerAddress},
     config::{AckMode, Config, RedisMode},
+    fanout::Engine,
     http::{admin, assets, documents, error, games, session},
     identity::{Keyring, Tokens},
     node::Node,
@@ -30,6 +31,7 @@ pub struct Running {
     /// The admin port.
     pub admin: SocketAddr,
     admin_stop: CancellationToken,
+    engine: Arc<Engine>,
 }
 
 /// Connects to the backplane that the settings name.
@@ -124,6 +126,10 @@ pub async fn start(
         ))),
         ..Default::default()
     };
+    let threads = config
+        .socket_threads
+        .map_or_else(Engine::threads, usize::from);
+    let engine = Engine::start(threads).context("no threads for sockets")?;
     let mut tokens = Tokens::new(&secrets, &config.jwt_audience, &config.jwt_issuer);
     let keyring = match operators {
         Some(operators) => Some(Keyring::open(operators.keys).await.context("--jwks")?),
@@ -141,6 +147,7 @@ pub async fn start(
     let door = session::Door {
         node: node.clone(),
         limits: Arc::new(limits),
+        engine: engine.clone(),
     };
     let router: Router = Router::new()
         .merge(session::router().with_state(door))
@@ -169,6 +176,7 @@ pub async fn start(
         http,
         admin: admin_address,
         admin_stop,
+        engine,
     })
 }
 
@@ -179,6 +187,7 @@ impl Running {
         self.node.tasks.close();
         // Answers that are on their way to a backplane that is away need not be waited for.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.node.tasks.wait()).await;
+        self.engine.stop();
         self.admin_stop.cancel();
     }
 
@@ -187,6 +196,7 @@ impl Running {
         self.node.leaving.cancel();
         self.node.stopped.cancel();
         self.admin_stop.cancel();
+        self.engine.stop();
     }
 }
 

@@ -5,6 +5,7 @@ mod api;
 mod chat;
 mod clocks;
 mod commands;
+mod crowd;
 mod defence;
 mod drain;
 mod faults;

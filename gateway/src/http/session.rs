@@ -3,9 +3,10 @@
 use super::error::ApiError;
 use crate::{
     connection::{Connection, OUTBOX_LEN_MAX},
+    fanout::Engine,
     identity::Known,
     node::Node,
-    websocket::{CloseCode, Handler, Limits, Next, Outbox, Upgrade, run},
+    websocket::{CloseCode, Handler, Limits, Next, Outbox, Upgrade},
 };
 use axum::{
     Json, Router,
@@ -32,6 +33,8 @@ pub struct Door {
     pub node: Arc<Node>,
     /// Limits of every socket.
     pub limits: Arc<Limits>,
+    /// What runs the sockets.
+    pub engine: Arc<Engine>,
 }
 
 /// The routes.
@@ -74,7 +77,9 @@ async fn socket(
                 // Browsers cannot read an HTTP error of a WebSocket, but they can read a close code.
                 let outbox = Arc::new(Outbox::new(OUTBOX_LEN_MAX));
                 outbox.close(CloseCode::BadToken, bad.to_string());
-                run(socket, Refused, outbox, door.limits).await;
+                let tasks = &door.node.tasks;
+                door.engine
+                    .adopt(socket, Refused, outbox, door.limits, tasks);
             }
         }
     });
@@ -93,8 +98,9 @@ async fn connected(door: Door, known: Known, socket: crate::websocket::Socket) {
         conn.outbox
             .close(CloseCode::Restart, "this node is leaving");
     }
-    let end = run(socket, connection, conn.outbox.clone(), door.limits).await;
-    tracing::trace!(conn = conn.id, ?end, "socket closed");
+    let outbox = conn.outbox.clone();
+    door.engine
+        .adopt(socket, connection, outbox, door.limits, &node.tasks);
 }
 
 /// The handler of a connection that was refused: nothing it says matters.

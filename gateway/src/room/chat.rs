@@ -35,8 +35,9 @@ type Lines = VecDeque<Bytes>;
 #[derive(Default)]
 pub(super) struct Chat {
     loading: Option<BoxFuture<'static, Answer<[Vec<Bytes>; 2]>>>,
-    /// Players' and spectators' last lines, once they were loaded.
-    lines: Option<[Lines; 2]>,
+    /// Players' and spectators' last lines; before the history is here, those that were heard meanwhile.
+    lines: [Lines; 2],
+    is_loaded: bool,
     /// The last lines heard, to know a repeat.
     heard: Lines,
     /// What was said from here and is not heard yet, to tell other nodes' lines from ours.
@@ -181,11 +182,10 @@ impl Task {
         while self.chat.heard.len() > HEARD_LEN {
             self.chat.heard.pop_front();
         }
-        if let Some(lines) = &mut self.chat.lines {
-            lines[channel].push_back(message.body.clone());
-            while lines[channel].len() > HISTORY_LEN {
-                lines[channel].pop_front();
-            }
+        let lines = &mut self.chat.lines[channel];
+        lines.push_back(message.body.clone());
+        while lines.len() > HISTORY_LEN {
+            lines.pop_front();
         }
         let frame = Frame::text(&format!(r#"{{"type":"chat","payload":{body}}}"#));
         let over = matches!(&self.state, State::Live(live) if live.game.over().is_some());
@@ -200,7 +200,7 @@ impl Task {
     /// After a snapshot: what was said before, if anything was. Loaded once a room; who comes before it is there gets it
     /// when it is.
     pub(super) fn send_history(&mut self, conn: u64) {
-        let Some(lines) = &self.chat.lines else {
+        if !self.chat.is_loaded {
             if self.chat.loading.is_none() {
                 let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
                 let load = async move {
@@ -212,7 +212,8 @@ impl Task {
                 self.chat.loading = Some(load.boxed());
             }
             return;
-        };
+        }
+        let lines = &self.chat.lines;
         let State::Live(live) = &self.state else {
             return;
         };
@@ -244,10 +245,17 @@ impl Task {
         self.chat.loading = None;
         // Without it chat goes on; the next member to come has it asked for again.
         let Ok(history) = history else { return };
-        self.chat.lines = Some(history.map(|mut lines| {
-            lines.dedup();
-            VecDeque::from(lines)
-        }));
+        self.chat.is_loaded = true;
+        for (lines, mut told) in self.chat.lines.iter_mut().zip(history) {
+            told.dedup();
+            // What was heard since it was asked for may be in it or not.
+            told.retain(|line| !lines.contains(line));
+            lines.extend(told.iter().cloned());
+            lines.rotate_right(told.len());
+            while lines.len() > HISTORY_LEN {
+                lines.pop_front();
+            }
+        }
         let members: Vec<u64> = self.members.iter().map(|(conn, _)| conn.id).collect();
         for conn in members {
             self.send_history(conn);

@@ -6,9 +6,10 @@ use super::{
 };
 use crate::{
     connection::Conn,
-    fanout::Members,
+    fanout::{CatchUp, Members},
     node::Node,
     session::{Notice, error},
+    websocket::Frame,
 };
 use pubsub::{CALL_TIMEOUT, Room, feed::Feed};
 use shared::{
@@ -156,11 +157,14 @@ pub(super) fn spawn(node: Arc<Node>, game: GameId, inbox: mpsc::Receiver<RoomInp
     let room = super::room_of(&game);
     let feed = Feed::new(node.backplane.clone(), room.clone());
     let task = Task {
-        game,
+        game: game.clone(),
         room,
         feed,
         state: State::Loading,
-        members: Members::default(),
+        members: Members::new(Arc::new(Skips {
+            node: node.clone(),
+            game: game.clone(),
+        })),
         awaiting: Vec::new(),
         pending: VecDeque::new(),
         job: None,
@@ -172,6 +176,19 @@ pub(super) fn spawn(node: Arc<Node>, game: GameId, inbox: mpsc::Receiver<RoomInp
         node: node.clone(),
     };
     node.tasks.spawn(task.run(inbox));
+}
+
+/// Tells a room of members whom the fan-out skipped.
+struct Skips {
+    node: Arc<Node>,
+    game: GameId,
+}
+
+impl CatchUp for Skips {
+    fn caught_up(&self, member: u64) {
+        let input = RoomInput::Skipped(member);
+        self.node.rooms.tell(&self.node, self.game.clone(), input);
+    }
 }
 
 impl Task {
@@ -225,6 +242,11 @@ impl Task {
                 self.leave(conn);
             }
             RoomInput::Drained(conn) => {
+                if self.members.drained(conn) {
+                    self.send_snapshot(conn);
+                }
+            }
+            RoomInput::Skipped(conn) => {
                 if self.members.caught_up(conn) {
                     self.send_snapshot(conn);
                 }
@@ -315,12 +337,16 @@ impl Task {
                 AskKind::Exit if live.seat(&ask.user.id).is_some() => self.submit(pending),
                 AskKind::Leave | AskKind::Exit => {
                     let (conn, ask) = (conn.clone(), ask.clone());
+                    let ack = crate::session::ack(Some(self.game.clone()));
+                    // Said in the room's order: nothing of the room comes after it.
+                    if self.members.role(conn.id).is_some() {
+                        let frame = Frame::text(&ack.encode(ask.id.as_ref()));
+                        self.members.send(conn.id, &frame);
+                    } else {
+                        conn.say(&ack, ask.id.as_ref());
+                    }
                     self.leave(conn.id);
                     conn.notice(Notice::Left(self.game.clone()));
-                    conn.say(
-                        &crate::session::ack(Some(self.game.clone())),
-                        ask.id.as_ref(),
-                    );
                     None
                 }
                 AskKind::Chat(text) => {

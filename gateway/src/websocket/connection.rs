@@ -1,13 +1,15 @@
 //! One connection's life after the handshake: when to ping, when to give up, how to say goodbye. No IO, no clock.
 //!
 //! Whoever owns the socket tells this state machine what was read, what was written and what time it is, and asks it what
-//! to write, whether to read and when to come back. [`driver`](super::driver) does that with one tokio task a socket.
+//! to write, whether to read and when to come back. A shard of the [engine](crate::fanout::engine) does that for thousands of
+//! sockets, and [`driver`](super::driver) with a tokio task for one.
 //!
 //! A goodbye has four steps, and a bounded time for each: what is queued is written, then our Close; the peer's Close is
 //! awaited (unless it came first, or the peer broke the protocol); our side of TCP is shut down; what still comes is read
 //! and thrown away until the peer's side ends too. Without that last step the kernel would answer unread bytes with a
 //! reset, which can overtake our Close and take it from the peer.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use shared::protocol::close::CloseCode;
 use super::encode::Frame;
 use super::frame::{Incoming, ProtocolError, Reader, Rules};
 use super::handler::{Handler, Next};
-use super::outbox::Outbox;
+use super::outbox::{CloseRequest, Collected, Outbox};
 use super::writer::Writer;
 
 /// Limits of one connection.
@@ -127,21 +129,106 @@ impl<H: Handler> Connection<H> {
 
     /// Looks into the outbox: new frames, a wish to close, a wake-up for the handler.
     pub fn collect(&mut self, now: Instant) {
-        let was_idle = self.writer.is_empty();
-        let collected = self.outbox.collect(self.writer.frames());
-        if was_idle {
-            self.writer.begin(now);
+        let collected = self.fetch(now);
+        match collected.close {
+            Some(close) => self.close(close, now),
+            None if collected.woken => self.wake(now),
+            None => {}
         }
-        if !self.is_open() {
-            return;
+    }
+
+    /// Moves what waits in the outbox to what is to be written.
+    fn fetch(&mut self, now: Instant) -> Collected {
+        let mut frames = VecDeque::new();
+        let collected = self.outbox.collect(&mut frames);
+        for frame in frames {
+            self.writer.push(frame, false, now);
         }
-        if let Some(close) = collected.close {
-            let frame = Frame::close(close.code, &close.reason);
-            self.say_goodbye(frame, End::Local(close.code), close.flush, true, now);
-        } else if collected.woken {
+        collected
+    }
+
+    fn wake(&mut self, now: Instant) {
+        if self.is_open() {
             let next = self.handler.on_wake();
             self.obey(next, now);
         }
+    }
+
+    fn close(&mut self, close: CloseRequest, now: Instant) {
+        if self.is_open() {
+            let frame = Frame::close(close.code, &close.reason);
+            self.say_goodbye(frame, End::Local(close.code), close.flush, true, now);
+        }
+    }
+
+    /// Queues a frame that the outbox has counted and passed on.
+    pub(crate) fn passed_on(&mut self, frame: Frame, now: Instant) {
+        if self.is_open() {
+            self.writer.push(frame, false, now);
+        }
+    }
+
+    /// Queues what the handler said while it was called.
+    pub(crate) fn said_inside(&mut self, now: Instant) {
+        let mut frames = VecDeque::new();
+        self.outbox.collect_frames(&mut frames);
+        for frame in frames {
+            self.writer.push(frame, false, now);
+        }
+    }
+
+    /// The outbox passed on a wake-up.
+    pub(crate) fn passed_wake(&mut self, now: Instant) {
+        if self.outbox.collect_wake() {
+            self.wake(now);
+        }
+    }
+
+    /// The outbox passed on a wish to close.
+    pub(crate) fn passed_close(&mut self, now: Instant) {
+        if let Some(close) = self.outbox.collect_close() {
+            self.close(close, now);
+        }
+    }
+
+    /// Queues a frame of the owner's own, of which the kernel has taken `written` bytes already (if that is not 0, nothing else
+    /// may be queued). If `may_skip`, [`Connection::skip`] drops it; if not, and it is too much, the peer is closed as slow.
+    pub(crate) fn queue(&mut self, frame: Frame, written: usize, may_skip: bool, now: Instant) {
+        if !self.is_open() {
+            return;
+        }
+        let fits = self.outbox.charge(frame.queued_len());
+        if written > 0 {
+            self.writer.push_begun(frame, written, may_skip, now);
+        } else {
+            self.writer.push(frame, may_skip, now);
+        }
+        if !fits && !may_skip {
+            metrics::counter!("rookery_slow_readers_closed_total").increment(1);
+            let frame = Frame::close(CloseCode::Slow, "messages are not taken fast enough");
+            self.say_goodbye(frame, End::Local(CloseCode::Slow), false, true, now);
+        }
+    }
+
+    /// Drops what may be skipped.
+    pub(crate) fn skip(&mut self) {
+        let settled = self.writer.skip();
+        self.outbox.settle(settled);
+    }
+
+    /// Whether it is open and nothing waits, so that a frame may go to the kernel without being queued.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.is_open() && self.writer.is_empty()
+    }
+
+    /// Since when the kernel has taken nothing although there was something.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.writer.waits_since()
+    }
+
+    /// What waits, bytes.
+    pub(crate) fn queued_len(&self) -> usize {
+        self.outbox.queued_len()
     }
 
     /// Takes what was read; it is unmasked in place.
@@ -221,6 +308,12 @@ impl<H: Handler> Connection<H> {
             self.outbox.end();
             self.handler.on_end(End::Lost);
         }
+        self.phase = Phase::Done { reset: false };
+    }
+
+    /// The handler panicked: it hears of nothing any more.
+    pub(crate) fn abandon(&mut self) {
+        self.outbox.end();
         self.phase = Phase::Done { reset: false };
     }
 
@@ -321,7 +414,7 @@ impl<H: Handler> Connection<H> {
                 } else if self.pings < self.limits.pings_max {
                     self.pings += 1;
                     self.quiet_since = now;
-                    self.writer.control(Frame::ping(b""), now);
+                    self.writer.control(Frame::ping(), now);
                 } else {
                     let frame = Frame::close(CloseCode::Idle, "pings are not answered");
                     self.say_goodbye(frame, End::Local(CloseCode::Idle), false, true, now);
@@ -339,7 +432,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
 
@@ -354,7 +447,7 @@ impl<H: Handler> Connection<H> {
     /// From open to closing.
     fn say_goodbye(&mut self, close: Frame, end: End, flush: bool, await_peer: bool, now: Instant) {
         self.outbox.end();
-        self.outbox.collect(self.writer.frames());
+        self.fetch(now);
         if !flush {
             self.outbox.settle(self.writer.drop_unsent());
         }

@@ -1,4 +1,5 @@
-//! Moves bytes between a socket and its [`Connection`]: one tokio task a socket.
+//! Moves bytes between a socket and its [`Connection`] in a tokio task: the way of sockets that no thread of the
+//! [`engine`](crate::fanout::engine) can own, because TLS or something else is around them.
 //!
 //! All read calls of a thread share one buffer, and what a connection has queued goes to the kernel in as few calls as
 //! possible. A quiet connection is a task that waits, and no buffer.
@@ -36,7 +37,7 @@ pub fn run<H: Handler>(
     let Socket {
         mut io,
         leftover,
-        _slot: slot,
+        slot,
     } = socket;
     let mut connection = Connection::new(handler, outbox.clone(), limits, now());
     if !leftover.is_empty() {

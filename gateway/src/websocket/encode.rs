@@ -35,9 +35,24 @@ impl Frame {
         Frame::build(Opcode::Binary, &[payload])
     }
 
-    /// A ping, its payload cut to 125 bytes.
-    pub(super) fn ping(payload: &[u8]) -> Frame {
-        Frame::build(Opcode::Ping, &[cut(payload)])
+    /// Several frames as one piece, to be queued and written together.
+    pub(crate) fn joined<'f>(frames: impl ExactSizeIterator<Item = &'f Frame> + Clone) -> Frame {
+        if frames.len() == 1
+            && let Some(only) = frames.clone().next()
+        {
+            return only.clone();
+        }
+        let len = frames.clone().map(Frame::wire_len).sum();
+        let mut out = BytesMut::with_capacity(len);
+        for frame in frames {
+            out.put_slice(frame.as_bytes());
+        }
+        Frame(out.freeze())
+    }
+
+    /// A ping without a payload.
+    pub(super) fn ping() -> Frame {
+        Frame(Bytes::from_static(&[FIN | Opcode::Ping as u8, 0]))
     }
 
     /// The answer to a ping that carried this payload (cut to 125 bytes, which the reader has already ensured).
@@ -146,7 +161,7 @@ mod tests {
     fn each_kind_of_frame() {
         let table: &[(Frame, &[u8])] = &[
             (Frame::text("é"), b"\x81\x02\xC3\xA9"),
-            (Frame::ping(b"a"), b"\x89\x01a"),
+            (Frame::ping(), b"\x89\x00"),
             (Frame::pong(b"b"), b"\x8A\x01b"),
             (
                 Frame::close(CloseCode::Slow, "slow"),

@@ -47,3 +47,29 @@ pub trait Handler: Send {
         let _ = end;
     }
 }
+
+impl Handler for Box<dyn Handler> {
+    fn on_text(&mut self, text: &str, at: Instant) -> Next {
+        (**self).on_text(text, at)
+    }
+
+    fn on_binary(&mut self, payload: &[u8], at: Instant) -> Next {
+        (**self).on_binary(payload, at)
+    }
+
+    fn on_too_large(&mut self, at: Instant) -> Next {
+        (**self).on_too_large(at)
+    }
+
+    fn on_drained(&mut self) -> Next {
+        (**self).on_drained()
+    }
+
+    fn on_wake(&mut self) -> Next {
+        (**self).on_wake()
+    }
+
+    fn on_end(&mut self, end: End) {
+        (**self).on_end(end);
+    }
+}

@@ -206,19 +206,19 @@ impl Upgrading {
         Ok(Socket {
             io,
             leftover,
-            _slot: self.slot,
+            slot: self.slot,
         })
     }
 }
 
-/// A WebSocket after its handshake: what [`driver::run`](super::driver::run) takes.
+/// A WebSocket after its handshake: what [`Engine::adopt`](crate::fanout::Engine::adopt) takes.
 #[derive(Debug)]
 pub struct Socket {
-    pub(super) io: Io,
+    pub(crate) io: Io,
     /// Bytes that came together with the handshake.
-    pub(super) leftover: Bytes,
+    pub(crate) leftover: Bytes,
     /// Its place among the connections that are counted.
-    pub(super) _slot: Option<Arc<Slot>>,
+    pub(crate) slot: Option<Arc<Slot>>,
 }
 
 impl Socket {
@@ -227,7 +227,7 @@ impl Socket {
         Socket {
             io: Io::Other(Box::pin(stream)),
             leftover: Bytes::new(),
-            _slot: None,
+            slot: None,
         }
     }
 }
@@ -238,7 +238,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 
 /// A TCP stream as it is nearly always, or something that hyper or a test has wrapped.
-pub(super) enum Io {
+pub(crate) enum Io {
     Tcp(TcpStream),
     Other(Pin<Box<dyn Stream>>),
 }

@@ -1,4 +1,5 @@
-//! The way to a socket for everybody who does not own it: a queue of frames, bounded in bytes.
+//! The way to a socket for everybody who does not own it: a queue of frames, bounded in bytes. Once a shard of the engine
+//! owns the socket, frames are passed on to it, and only counted here.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,6 +8,7 @@ use std::task::Waker;
 use shared::protocol::close::CloseCode;
 
 use super::encode::Frame;
+use crate::fanout::line::{Command, Port};
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +44,8 @@ struct Inner {
     /// Nothing is taken any more.
     ended: bool,
     waker: Option<Waker>,
+    /// The shard that owns the socket.
+    port: Option<Port>,
 }
 
 /// What [`Outbox::close`] asked for.
@@ -90,14 +94,15 @@ impl Outbox {
             return Err(Refused::Full);
         }
         inner.len = len;
-        inner.frames.push_back(frame);
-        wake(inner);
+        match &inner.port {
+            Some(port) if port.is_inside() => inner.frames.push_back(frame),
+            Some(Port { line, link }) => line.push(Command::Push(*link, frame)),
+            None => {
+                inner.frames.push_back(frame);
+                wake(inner);
+            }
+        }
         Ok(())
-    }
-
-    /// Whether a frame was refused, and what was queued then has not all gone.
-    pub fn is_behind(&self) -> bool {
-        self.lock().refused
     }
 
     /// Closes the connection, after all that was pushed before. Later pushes are refused, later closes ignored.
@@ -126,14 +131,21 @@ impl Outbox {
                 });
             }
         }
-        wake(inner);
+        match &inner.port {
+            Some(Port { line, link }) => line.push(Command::Close(*link)),
+            None => wake(inner),
+        }
     }
 
     /// Has [`Handler::on_wake`](super::handler::Handler::on_wake) called soon.
     pub fn wake(&self) {
         let mut inner = self.lock();
-        inner.woken = true;
-        wake(inner);
+        let waits = std::mem::replace(&mut inner.woken, true);
+        match &inner.port {
+            Some(Port { line, link }) if !waits => line.push(Command::Wake(*link)),
+            Some(_) => {}
+            None => wake(inner),
+        }
     }
 
     /// What waits, by [`Frame::queued_len`], bytes; a frame counts whole until the kernel has taken its last byte.
@@ -147,21 +159,49 @@ impl Outbox {
         inner.ended || inner.close.is_some()
     }
 
+    /// A shard takes the socket over: what is said from now on goes after `adopt`, which tells it so.
+    pub(crate) fn attach(&self, port: Port, adopt: Command) {
+        let mut inner = self.lock();
+        port.line.push(adopt);
+        inner.port = Some(port);
+    }
+
+    /// The shard that owns the socket, if it is one.
+    pub(crate) fn port(&self) -> Option<Port> {
+        self.lock().port.clone()
+    }
+
+    /// For the socket's owner: counts a frame that did not come through here and cannot be written yet. If that makes it too
+    /// much, the connection is closed as slow.
+    pub(super) fn charge(&self, len: usize) -> bool {
+        let mut inner = self.lock();
+        inner.len += len;
+        inner.len == len || inner.len <= self.len_max
+    }
+
     /// For the socket's owner: moves what is queued to the end of `frames`.
     pub fn collect(&self, frames: &mut VecDeque<Frame>) -> Collected {
         let mut inner = self.lock();
-        if frames.is_empty() {
-            // The allocation moves along, so that there is only one.
-            std::mem::swap(frames, &mut inner.frames);
-        } else {
-            frames.append(&mut inner.frames);
-        }
-        let close = inner.close.take();
-        inner.ended |= close.is_some();
+        take_frames(&mut inner, frames);
         Collected {
-            close,
+            close: take_close(&mut inner),
             woken: std::mem::take(&mut inner.woken),
         }
+    }
+
+    /// For the shard that owns the socket: what its handler said from inside.
+    pub(super) fn collect_frames(&self, frames: &mut VecDeque<Frame>) {
+        take_frames(&mut self.lock(), frames);
+    }
+
+    /// For the shard that owns the socket: whether the handler is to be woken.
+    pub(super) fn collect_wake(&self) -> bool {
+        std::mem::take(&mut self.lock().woken)
+    }
+
+    /// For the shard that owns the socket: whether it is to be closed.
+    pub(super) fn collect_close(&self) -> Option<CloseRequest> {
+        take_close(&mut self.lock())
     }
 
     /// For the socket's owner: pushed frames of `len` bytes by [`Frame::queued_len`] were written or dropped. Whether
@@ -177,6 +217,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.ended = true;
         inner.close = None;
+        inner.waker = None;
     }
 
     /// For the socket's owner: who is to be woken by the next push. False, and nobody is kept, if something is waiting
@@ -197,6 +238,21 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn take_frames(inner: &mut Inner, frames: &mut VecDeque<Frame>) {
+    if frames.is_empty() {
+        // The allocation moves along, so that there is only one.
+        std::mem::swap(frames, &mut inner.frames);
+    } else {
+        frames.append(&mut inner.frames);
+    }
+}
+
+fn take_close(inner: &mut Inner) -> Option<CloseRequest> {
+    let close = inner.close.take();
+    inner.ended |= close.is_some();
+    close
 }
 
 /// Wakes the owner, after the lock was given back so that it does not run into it.

@@ -1,4 +1,6 @@
 //! What one connection has yet to write: whole frames in order, and how far the first has gone.
+//!
+//! Some of it may be left out if the peer is too slow, because whoever queued it will say everything anew.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -14,8 +16,14 @@ use super::frame::Opcode;
 const PONGS_MAX: usize = 16;
 
 #[derive(Debug)]
+struct Queued {
+    frame: Frame,
+    may_skip: bool,
+}
+
+#[derive(Debug)]
 pub(super) struct Writer {
-    frames: VecDeque<Frame>,
+    frames: VecDeque<Queued>,
     /// Bytes of the first frame that are gone.
     offset: usize,
     pongs: usize,
@@ -37,13 +45,19 @@ impl Writer {
         self.frames.is_empty()
     }
 
-    /// For the outbox to append to; [`Writer::begin`] is to be called then if it was empty.
-    pub(super) fn frames(&mut self) -> &mut VecDeque<Frame> {
-        &mut self.frames
+    /// Queues a message; if `may_skip`, [`Writer::skip`] drops it.
+    pub(super) fn push(&mut self, frame: Frame, may_skip: bool, now: Instant) {
+        if self.is_empty() {
+            self.moved_at = now;
+        }
+        self.frames.push_back(Queued { frame, may_skip });
     }
 
-    pub(super) fn begin(&mut self, now: Instant) {
-        self.moved_at = now;
+    /// Queues a message of which the kernel has taken `len` bytes already. There must be no other.
+    pub(super) fn push_begun(&mut self, frame: Frame, len: usize, may_skip: bool, now: Instant) {
+        debug_assert!(self.is_empty());
+        self.push(frame, may_skip, now);
+        self.offset = len;
     }
 
     /// Since when the kernel has taken nothing although there was something.
@@ -53,17 +67,15 @@ impl Writer {
 
     /// Queues a control frame.
     pub(super) fn control(&mut self, frame: Frame, now: Instant) {
-        if self.is_empty() {
-            self.begin(now);
-        }
-        self.frames.push_back(frame);
+        self.push(frame, false, now);
     }
 
     /// Queues the answer to a ping, in the place of an earlier one if there are many.
     pub(super) fn pong(&mut self, frame: Frame, now: Instant) {
         if self.pongs >= PONGS_MAX {
-            let latest = self.frames.iter_mut().rfind(|f| f.is(Opcode::Pong));
-            *latest.expect("pongs are counted") = frame;
+            let mut queued = self.frames.iter_mut();
+            let latest = queued.rfind(|queued| queued.frame.is(Opcode::Pong));
+            latest.expect("pongs are counted").frame = frame;
             return;
         }
         self.pongs += 1;
@@ -73,8 +85,8 @@ impl Writer {
     pub(super) fn slices<'s>(&'s self, slices: &mut [IoSlice<'s>]) -> usize {
         let mut offset = self.offset;
         let mut filled = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
-            *slice = IoSlice::new(&frame.as_bytes()[offset..]);
+        for (slice, queued) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(&queued.frame.as_bytes()[offset..]);
             offset = 0;
             filled += 1;
         }
@@ -89,10 +101,10 @@ impl Writer {
         self.offset += len;
         let mut settled = 0;
         let mut messages = 0;
-        while let Some(frame) = self.frames.front()
-            && self.offset >= frame.wire_len()
+        while let Some(queued) = self.frames.front()
+            && self.offset >= queued.frame.wire_len()
         {
-            self.offset -= frame.wire_len();
+            self.offset -= queued.frame.wire_len();
             let message = self.forget_front();
             messages += u64::from(message > 0);
             settled += message;
@@ -109,17 +121,33 @@ impl Writer {
 
     /// Drops all but the rest of a frame half-written. Returns what the outbox has to settle for that.
     pub(super) fn drop_unsent(&mut self) -> usize {
-        let keep = if self.offset > 0 { 1 } else { 0 };
-        let mut settled = 0;
-        for frame in self.frames.drain(keep..) {
-            settled += message_len(&frame);
-        }
-        self.pongs = self.frames.iter().filter(|f| f.is(Opcode::Pong)).count();
+        self.drop_where(|_| true)
+    }
+
+    /// Drops what may be skipped, but for the rest of a frame half-written. Returns what the outbox has to settle for that.
+    pub(super) fn skip(&mut self) -> usize {
+        self.drop_where(|queued| queued.may_skip)
+    }
+
+    fn drop_where(&mut self, mut goes: impl FnMut(&Queued) -> bool) -> usize {
+        let mut begun = self.offset > 0;
+        let (mut settled, mut pongs) = (0, 0);
+        self.frames.retain(|queued| {
+            let stays = std::mem::take(&mut begun) || !goes(queued);
+            if !stays {
+                settled += message_len(&queued.frame);
+            } else if queued.frame.is(Opcode::Pong) {
+                pongs += 1;
+            }
+            stays
+        });
+        self.frames.shrink_to_fit();
+        self.pongs = pongs;
         settled
     }
 
     fn forget_front(&mut self) -> usize {
-        let Some(frame) = self.frames.pop_front() else {
+        let Some(Queued { frame, .. }) = self.frames.pop_front() else {
             return 0;
         };
         if frame.is(Opcode::Pong) {

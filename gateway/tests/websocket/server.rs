@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use gateway::fanout::Engine;
 use gateway::websocket::Limits;
 use gateway::websocket::listen::{HttpLimits, bind, serve};
 use tokio::task::JoinHandle;
@@ -27,7 +28,8 @@ impl Server {
     pub fn with(limits: Limits, http: HttpLimits) -> Server {
         let stop = CancellationToken::new();
         let sockets = TaskTracker::new();
-        let router = echo::router(limits, sockets.clone(), stop.clone());
+        let engine = Engine::start(1).unwrap();
+        let router = echo::router(engine, limits, sockets.clone(), stop.clone());
         Server::run(router, http, sockets, stop)
     }
 

@@ -1,6 +1,7 @@
 //! Sockets that are not a TCP stream in our own server's hands: `axum::serve`, and streams that cannot be unwrapped.
 
 use axum::serve::ListenerExt;
+use gateway::fanout::Engine;
 use gateway::websocket::{CloseCode, Frame, Handler, Limits, Next, Outbox, Socket, run};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -21,7 +22,9 @@ async fn talk<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(client: &
 }
 
 fn router() -> axum::Router {
-    echo::router(echo::limits(), TaskTracker::new(), CancellationToken::new())
+    let engine = Engine::start(1).unwrap();
+    let (sockets, stop) = (TaskTracker::new(), CancellationToken::new());
+    echo::router(engine, echo::limits(), sockets, stop)
 }
 
 #[tokio::test]

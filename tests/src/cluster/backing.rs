@@ -87,6 +87,10 @@ impl Backing {
             (Some(server), ..) => (vec![server.url()], "single"),
             (_, Some(cluster), _) => (cluster.urls(), "cluster"),
             (.., Some(sentinels)) => (sentinels.urls(), "sentinel"),
+            // Only what runs in the test's own runtime lives by the test's clock.
+            _ if self.over == Over::Time => {
+                return ["--socket-threads", "0"].map(str::to_owned).to_vec();
+            }
             _ => return Vec::new(),
         };
         let words = ["--redis-url", &urls.join(","), "--redis-mode", mode];
