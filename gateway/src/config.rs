@@ -75,6 +75,28 @@ pub struct Config {
     #[arg(long, env = "ROOKERY_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 
+    /// Database that games are archived in: `sqlite:FILE` or `postgres://…`. Default without Redis: `rookery.db` in the data
+    /// folder; with Redis: none, and finished games stay in Redis.
+    #[arg(long, env = "ROOKERY_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Archive nothing in this process. With Redis and a database, another node or `rookery archive` does it; this one only
+    /// reads.
+    #[arg(long, env = "ROOKERY_NO_ARCHIVE")]
+    pub no_archive: bool,
+
+    /// What a move's acknowledgement waits for: its log alone, or the archive's commit too.
+    #[arg(long, env = "ROOKERY_PERSISTENCE", value_enum, default_value_t = Persistence::WriteBehind)]
+    pub persistence: Persistence,
+
+    /// A finished game leaves Redis, or the journal, so many seconds after its last event, once it is archived and nobody is in it.
+    #[arg(long, env = "ROOKERY_FINISHED_TTL_SECONDS", default_value_t = 3_600)]
+    pub finished_ttl_seconds: u64,
+
+    /// The archive keeps finished games for so many days; 0 keeps them for ever.
+    #[arg(long, env = "ROOKERY_ARCHIVE_KEEP_DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    pub archive_keep_days: u32,
+
     /// This node's name, unique in the cluster. Default: host name and port.
     #[arg(long, env = "ROOKERY_NODE_ID")]
     pub node_id: Option<String>,
@@ -207,6 +229,15 @@ pub enum AckMode {
     Fsync,
 }
 
+/// What an acknowledgement waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Persistence {
+    /// The log; the archive follows.
+    WriteBehind,
+    /// The log and the archive.
+    WriteThrough,
+}
+
 /// Form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -256,6 +287,19 @@ impl Config {
             (false, RedisMode::Single) => "single",
             (false, RedisMode::Sentinel) => "sentinel",
             (false, RedisMode::Cluster) => "cluster",
+        }
+    }
+
+    /// The database that games are archived in; `None` for no archive.
+    pub fn database(&self) -> Option<String> {
+        match &self.database_url {
+            _ if self.redis_url.is_empty() && self.no_archive => None,
+            Some(url) => Some(url.clone()),
+            None if self.redis_url.is_empty() => Some(format!(
+                "sqlite:{}",
+                self.data_dir.join("rookery.db").display()
+            )),
+            None => None,
         }
     }
 

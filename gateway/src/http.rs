@@ -5,5 +5,6 @@ pub mod assets;
 pub mod documents;
 pub mod error;
 pub mod games;
+pub mod list;
 pub mod session;
 pub mod status;

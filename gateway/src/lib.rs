@@ -4,10 +4,12 @@
 //! comes back through the room's feed and [`fanout`] to every member's socket. [`server`] puts a [`node`] behind its ports.
 
 pub mod address;
+pub mod archive;
 pub mod command;
 pub mod config;
 pub mod connection;
 pub mod directory;
+pub mod export;
 pub mod fanout;
 pub mod held;
 pub mod http;

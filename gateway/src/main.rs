@@ -26,6 +26,22 @@ enum Command {
         #[command(flatten)]
         settings: Box<Settings>,
     },
+    /// Archive games without a gateway: takes them from Redis into the database.
+    Archive {
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Write all finished games of the archive, oldest first.
+    Export {
+        #[command(flatten)]
+        settings: Box<Settings>,
+        /// As PGN, the one form there is.
+        #[arg(long, required = true)]
+        pgn: bool,
+        /// File to write; standard output if left out.
+        #[arg(long, short)]
+        output: Option<std::path::PathBuf>,
+    },
     /// Print the settings in effect and where each comes from, as TOML; secrets are hidden.
     #[command(name = "config")]
     ShowConfig {
@@ -83,7 +99,13 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve { settings } => run(settings.config),
+        Command::Serve { settings } => run(settings.config, serve),
+        Command::Archive { settings } => run(settings.config, archive),
+        Command::Export {
+            settings, output, ..
+        } => run(settings.config, async move |config| {
+            gateway::export::pgn(&config, output.as_deref()).await
+        }),
         Command::ShowConfig { settings } => print_config(&settings),
         Command::Plan { ask } => {
             print!("{}", plan::plan(ask));
@@ -164,7 +186,7 @@ fn print_config(settings: &Settings) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> ExitCode {
+fn run(config: Config, command: impl AsyncFnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
     if let Err(error) = config.check() {
         eprintln!("rookery: {error}");
         return ExitCode::from(WRONG_SETTINGS);
@@ -185,7 +207,7 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(command(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rookery: {error:#}");
@@ -233,6 +255,22 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         () = running.stop() => Ok(()),
         () = asked_twice => anyhow::bail!("asked twice to stop: left before the drain was through"),
     }
+}
+
+async fn archive(config: Config) -> anyhow::Result<()> {
+    let mut terminate =
+        signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let archiving = gateway::archive::run_alone(&config, stop.clone());
+    tokio::pin!(archiving);
+    tokio::select! {
+        ended = &mut archiving => return ended,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+    archiving.await
 }
 
 fn init_logs(format: LogFormat) {

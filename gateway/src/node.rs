@@ -1,6 +1,7 @@
 //! One gateway: what all its connections, rooms and tasks share. It holds nothing that another node could not rebuild.
 
 use crate::{
+    archive::Archive,
     config::Config,
     connection::Conn,
     directory::Directory,
@@ -61,6 +62,8 @@ pub struct Node {
     pub backplane: Arc<dyn Backplane>,
     /// Who is who.
     pub tokens: Tokens,
+    /// The archive, where there is one: set before a port opens.
+    pub archive: OnceLock<Archive>,
     /// Rooms open here.
     pub rooms: Rooms,
     /// Where its ids and lots come from.
@@ -116,6 +119,7 @@ impl Node {
             name,
             backplane,
             tokens,
+            archive: OnceLock::new(),
             rooms: Rooms::default(),
             held: Held::default(),
             directory: Directory::default(),

@@ -2,6 +2,7 @@
 
 use crate::{
     address::{Addresses, PerAddress},
+    archive::Archive,
     config::{AckMode, Config, RedisMode},
     fanout::Engine,
     http::{admin, assets, documents, error, games, session},
@@ -39,6 +40,7 @@ pub async fn backplane(config: &Config, name: &str) -> anyhow::Result<Arc<dyn Ba
     if config.redis_url.is_empty() {
         let options = Options {
             journal: Some(config.data_dir.clone()),
+            queue: config.database().is_some(),
             ack: ack_of(config),
             ..Options::default()
         };
@@ -72,7 +74,7 @@ pub fn redis_options(config: &Config, name: &str) -> anyhow::Result<RedisOptions
         node: name.to_owned(),
         ca,
         // Nothing reads the queue without an archive, and nothing would trim it.
-        queue: false,
+        queue: config.database().is_some(),
         ack: ack_of(config),
     })
 }
@@ -99,9 +101,18 @@ pub async fn start(
         .with_context(|| format!("--admin-listen {} cannot be opened", config.admin_listen))?;
     let (http, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let name = config.node_id.clone().unwrap_or_else(|| default_name(http));
-    let backplane = match backplane {
-        Some(backplane) => backplane,
-        None => self::backplane(&config, &name).await?,
+    let (database, backplane) = match backplane {
+        // Whoever brings his own backplane names his own database.
+        Some(backplane) => (config.database_url.clone(), backplane),
+        None => {
+            let database = config.database();
+            if database.is_none() {
+                tracing::warn!(
+                    "no --database-url: games are not archived, and finished ones stay where they are played"
+                );
+            }
+            (database, self::backplane(&config, &name).await?)
+        }
     };
     let limits = Limits {
         rules: Rules {
@@ -143,6 +154,10 @@ pub async fn start(
         let stopped = node.stopped.clone();
         node.tasks
             .spawn(async move { stopped.run_until_cancelled(keyring.keep()).await });
+    }
+    if let Some(url) = database {
+        let archive = Archive::start(&node, &url).await?;
+        node.archive.set(archive).expect("set nowhere else");
     }
     let door = session::Door {
         node: node.clone(),
@@ -201,11 +216,14 @@ impl Running {
 }
 
 fn default_name(http: SocketAddr) -> String {
+    format!("{}:{}", host(), http.port())
+}
+
+/// This machine's name.
+pub(crate) fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() {
-        "localhost"
-    } else {
-        host.trim()
-    };
-    format!("{host}:{}", http.port())
+    match host.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
 }

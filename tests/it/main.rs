@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod archive;
 mod chat;
 mod clocks;
 mod commands;

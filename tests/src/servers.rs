@@ -3,6 +3,7 @@
 mod certificates;
 mod cluster;
 mod ports;
+mod postgres;
 mod process;
 mod redis;
 mod sentinel;
@@ -11,6 +12,7 @@ mod tunnel;
 pub use certificates::Certificates;
 pub use cluster::RedisCluster;
 pub use ports::free_port;
+pub use postgres::PostgresServer;
 pub use process::Process;
 pub use redis::{Data, RedisServer};
 pub use sentinel::RedisSentinels;

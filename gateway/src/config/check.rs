@@ -1,7 +1,8 @@
 //! What no single setting can know: whether they fit each other. Told all at once, before a port opens.
 
 use super::{
-    ADMIN_TOKEN_LEN_MIN, AckMode, Config, RedisMode, TOKEN_SECRET_LEN_MIN, TOKEN_SECRETS_MAX,
+    ADMIN_TOKEN_LEN_MIN, AckMode, Config, Persistence, RedisMode, TOKEN_SECRET_LEN_MIN,
+    TOKEN_SECRETS_MAX,
 };
 use url::Url;
 
@@ -90,6 +91,16 @@ impl Config {
         wrong(
             !with_redis && self.ack == AckMode::Replica,
             "--ack replica is set and --redis-url is not: one process has no replica".to_owned(),
+        );
+        wrong(
+            self.persistence == Persistence::WriteThrough && self.database().is_none(),
+            "--persistence write-through waits for an archive, and there is none: set --database-url".to_owned(),
+        );
+        wrong(
+            self.database_url
+                .as_ref()
+                .is_some_and(|url| !archive::Store::is_url(url)),
+            "--database-url begins with sqlite: or postgres://".to_owned(),
         );
         wrong(
             self.max_connections == 0,

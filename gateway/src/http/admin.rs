@@ -13,9 +13,10 @@ use axum::{
     extract::{Path, Request, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http::{HeaderMap, StatusCode, header};
+use pubsub::Room;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{GameId, UserId, protocol::ErrorCode};
@@ -34,6 +35,7 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/metrics", get(read_metrics))
         .route("/status", get(status::status))
         .route("/drain", post(drain))
+        .route("/users/{id}", delete(erase))
         .route("/disconnect", post(disconnect))
         .route("/mute", post(mute))
         .route("/games/{id}/abort", post(abort))
@@ -239,6 +241,36 @@ async fn abort(
     node.rooms.tell(&node, game.clone(), RoomInput::Abort);
     // The room does it as soon as the backplane lets it; a game that is over stays as it ended.
     Ok((StatusCode::ACCEPTED, Json(json!({"gameId": game}))).into_response())
+}
+
+#[derive(Serialize)]
+struct Erased {
+    games: usize,
+}
+
+/// Erases a user's id and name from the archive. His finished games leave the backplane at once, where nobody is in them; a
+/// running game keeps its names until it is over, and then the request may be repeated.
+async fn erase(
+    State(node): State<Arc<Node>>,
+    Path(user): Path<String>,
+) -> Result<Json<Erased>, ApiError> {
+    let unavailable = |why: String| ApiError::new(ErrorCode::Unavailable, why);
+    let archive = node
+        .archive
+        .get()
+        .ok_or_else(|| unavailable("this server keeps no archive of games".to_owned()))?;
+    let games = archive
+        .store
+        .erase(&user)
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
+    for (game, epoch, end, is_over) in &games {
+        if let (true, Ok(room), Ok(epoch)) = (*is_over, Room::parse(game), epoch.parse()) {
+            node.backplane.forget(&room, &epoch, *end).await?;
+        }
+    }
+    tracing::info!(games = games.len(), "a user was erased from the archive");
+    Ok(Json(Erased { games: games.len() }))
 }
 
 #[cfg(test)]

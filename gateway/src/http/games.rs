@@ -36,6 +36,7 @@ const NDJSON: &str = "application/x-ndjson";
 pub fn router() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/live", get(running))
+        .route("/api/games", get(super::list::list))
         .route("/api/games/{id}", get(game))
         .route("/api/games/{id}/pgn", get(pgn))
         .route("/api/games/{id}/events", get(events))
@@ -54,13 +55,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
+/// The log as it is played on, or else as it is archived.
 async fn log_of(node: &Node, id: &str) -> Result<pubsub::Log, ApiError> {
     let game = GameId::parse(id).map_err(|_| ApiError::not_found())?;
-    let log = node.backplane.read(&room_of(&game), 0).await?;
-    log.ok_or_else(|| match node.settling() {
+    if let Some(log) = node.backplane.read(&room_of(&game), 0).await? {
+        return Ok(log);
+    }
+    if node.settling().is_some() {
         // It may only not have been restored yet.
-        Some(_) => pubsub::Unavailable("what was lost is being restored".into()).into(),
-        None => ApiError::not_found(),
+        return Err(pubsub::Unavailable("what was lost is being restored".into()).into());
+    }
+    let archive = node.archive.get().ok_or_else(ApiError::not_found)?;
+    let stored = archive.log(&game).await?.ok_or_else(ApiError::not_found)?;
+    Ok(pubsub::Log {
+        epoch: stored.epoch,
+        first: 0,
+        events: stored.events,
     })
 }
 
@@ -141,6 +151,13 @@ async fn live(
     })?;
     let log = log_of(&node, &id).await?;
     let game = GameId::parse(&id).map_err(|_| ApiError::not_found())?;
+    if node.backplane.end(&room_of(&game)).await?.is_none() {
+        // It is archived and forgotten: there is nothing to wait for.
+        let first = after.map_or(0, |seq| seq.saturating_add(1));
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        let rest = log.events.get(first..).unwrap_or_default();
+        return Ok(ndjson(Body::from(lines(rest)), &log.epoch));
+    }
     let feed = Feed::new(node.backplane.clone(), room_of(&game));
     let following = Following {
         node,

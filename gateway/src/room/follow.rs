@@ -54,7 +54,7 @@ impl Task {
     }
 
     /// The log is read for the first time, or it became another one. What this node holds of it is not given up for less.
-    fn reset(&mut self, epoch: Epoch, events: &[Bytes]) {
+    pub(super) fn reset(&mut self, epoch: Epoch, events: &[Bytes]) {
         if let State::Live(live) = &self.state {
             match compare(&live.held(), &epoch, events) {
                 Found::Whole => return self.events_from(0, events),

@@ -11,6 +11,7 @@ use crate::{
     random::Random,
     session::{Notice, error},
 };
+use archive::StoredLog;
 use bytes::Bytes;
 use futures::FutureExt;
 use pubsub::{Answer, Append, Appended, Log};
@@ -88,6 +89,8 @@ pub(super) enum Found {
     Invitation(Bytes),
     /// No invitation; and the log, if there is one after all.
     Log(Option<Log>),
+    /// No invitation and no log: the game is over, archived, and forgotten by everybody else.
+    Archived(StoredLog),
 }
 
 /// What came of making a game.
@@ -187,13 +190,20 @@ impl Task {
     /// Looks for an invitation. A game takes its invitation away when it begins, so where there is none the log is read
     /// again: there may be one now, of which this node has not heard yet.
     fn look_up(&self, pending: Pending) -> Job {
-        let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
+        let (node, room, game) = (self.node.clone(), self.room.clone(), self.game.clone());
         let key = Invitation::key(&self.game);
         let future = async move {
-            Ok(match backplane.get(&key).await? {
-                Some(record) => Found::Invitation(record),
-                None => Found::Log(backplane.read(&room, 0).await?),
-            })
+            if let Some(record) = node.backplane.get(&key).await? {
+                return Ok(Found::Invitation(record));
+            }
+            let log = node.backplane.read(&room, 0).await?;
+            if log.is_none()
+                && let Some(archive) = node.archive.get()
+                && let Some(stored) = archive.log(&game).await?.filter(|log| log.is_over)
+            {
+                return Ok(Found::Archived(stored));
+            }
+            Ok(Found::Log(log))
         };
         Job::invite(pending, future.boxed())
     }
@@ -205,6 +215,13 @@ impl Task {
             Ok(Found::Log(log)) => {
                 if self.took(log).await.is_err() {
                     return self.later(pending);
+                }
+                None
+            }
+            Ok(Found::Archived(stored)) => {
+                // Nothing will be appended to it any more, so that nothing need be heard of it.
+                if matches!(self.state, State::Absent(_)) {
+                    self.reset(stored.epoch, &stored.events);
                 }
                 None
             }

@@ -12,6 +12,7 @@ use super::{
     task::{Pending, State, Task, Work},
 };
 use crate::{
+    archive::Archive,
     connection::Conn,
     metrics::meters,
     session::{Circumstances, Notice, error},
@@ -328,7 +329,14 @@ impl Task {
                 },
                 Done::Appended(answer),
             ) => match answer {
-                Ok(Appended::Appended { epoch, .. } | Appended::AlreadyAppended { epoch }) => {
+                Ok(answer @ (Appended::Appended { .. } | Appended::AlreadyAppended { .. })) => {
+                    let (epoch, queued) = match answer {
+                        Appended::Appended { epoch, queued } => (epoch, queued),
+                        Appended::AlreadyAppended { epoch } => (epoch, None),
+                        _ => return,
+                    };
+                    let mut pending = pending;
+                    pending.queued = queued;
                     self.feed.appended(epoch, expected, bytes);
                     if credit {
                         self.drain_feed();
@@ -485,12 +493,43 @@ impl Task {
             _ => None,
         };
         self.exit(pending);
-        pending.reply(&ServerMessage::Ack(Ack {
+        let ack = ServerMessage::Ack(Ack {
             game_id: Some(self.game.clone()),
             epoch,
             seq: Some(seq),
             ply,
-        }));
+        });
+        self.reply_when_settled(pending, ack);
+    }
+
+    /// Answers at once, or, where the archive is written through, when it has committed what is acknowledged. Everybody else has
+    /// seen it by then.
+    fn reply_when_settled(&self, pending: &Pending, ack: ServerMessage) {
+        let archive = self.node.archive.get();
+        if !archive.is_some_and(Archive::is_write_through) {
+            return pending.reply(&ack);
+        }
+        let Work::Ask(conn, ask) = &pending.work else {
+            return;
+        };
+        let (node, room, game) = (self.node.clone(), self.room.clone(), self.game.clone());
+        let (conn, id, queued) = (conn.clone(), ask.id.clone(), pending.queued);
+        self.node.tasks.spawn(async move {
+            let Some(archive) = node.archive.get() else {
+                return;
+            };
+            match archive.settled(&*node.backplane, &room, queued).await {
+                Ok(()) => conn.say(&ack, id.as_ref()),
+                Err(unavailable) => {
+                    tracing::debug!(%game, %unavailable, "not acknowledged");
+                    let message = "the move is made and not archived yet; ask again";
+                    conn.say(
+                        &error(ErrorCode::Unavailable, message, Some(game)),
+                        id.as_ref(),
+                    );
+                }
+            }
+        });
     }
 
     fn reject(&mut self, pending: &Pending, rejection: &Rejection) {

@@ -11,7 +11,7 @@ use crate::{
     session::{Notice, error},
     websocket::Frame,
 };
-use pubsub::{CALL_TIMEOUT, Room, feed::Feed};
+use pubsub::{CALL_TIMEOUT, QueuePosition, Room, feed::Feed};
 use shared::{
     GameId,
     protocol::{ErrorCode, ServerMessage, server::GameOnly},
@@ -94,6 +94,8 @@ pub(super) struct Pending {
     pub asked_outages: bool,
     /// How often it was decided and lost against another append.
     pub attempts: u32,
+    /// Where its events stand in the archive's queue, if that is known.
+    pub queued: Option<QueuePosition>,
 }
 
 /// Kinds of [`Pending`].
@@ -120,6 +122,7 @@ impl Pending {
             verified: false,
             asked_outages: false,
             attempts: 0,
+            queued: None,
         }
     }
 
