@@ -139,6 +139,10 @@ fuzz: ## Fuzz the protocol decoder, FEN, SAN and the fold, a minute each
 bench: ## Criterion benches: fold, decide, append
 	cargo bench --workspace
 
+.PHONY: bench-archive
+bench-archive: test-setup ## What writing behind and through costs, rows a second, and the archive's lag, against PostgreSQL
+	cargo run --release -p tests --bin bench-archive -- $(ARGS)
+
 .PHONY: lint
 lint: $(WEB)/node_modules/.stamp ## rustfmt, clippy with warnings denied, tsc, eslint
 	cargo fmt --all --check

@@ -256,6 +256,8 @@ def by_http(answers, messages, game, token):
     answers.check("get", "/api/games/{id}/stream", 200, some, "?after=2", lines=3)
     answers.check("get", "/api/games/{id}/stream", 400, some, "?after=two")
     answers.check("get", "/api/games/{id}/stream", 404, none)
+    answers.check("get", "/api/games", 200)
+    answers.check("get", "/api/games", 400, query="?result=2-0")
     answers.check("get", "/api/live", 200)
     guest = answers.check("post", "/api/session", 200)
     same = answers.check("post", "/api/session", 200, headers={"Authorization": f"Bearer {guest['token']}"})

@@ -43,6 +43,7 @@ pub struct LiveGame {
 
 /// Answer of `GET /api/games`: finished games, the newest first. Private games are listed to their players only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct GameList {
     /// The games of this page.
@@ -53,6 +54,7 @@ pub struct GameList {
 
 /// A finished game of the archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ListedGame {

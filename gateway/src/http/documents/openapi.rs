@@ -4,7 +4,10 @@ use super::{definitions, written};
 use crate::http::{error, session};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
-use shared::protocol::{http::LiveGames, server::Snapshot};
+use shared::protocol::{
+    http::{GameList, LiveGames},
+    server::Snapshot,
+};
 
 /// The document.
 pub fn document() -> Value {
@@ -19,6 +22,27 @@ pub fn document() -> Value {
             "operationId": "liveGames",
             "summary": "Games that run and are connected to, the most watched first.",
             "responses": {"200": answer::<LiveGames>(&mut types, "At most 50."), "503": away(&mut types)},
+        }),
+    );
+    let query = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "query", "description": description, "schema": schema});
+    get(
+        "/api/games",
+        json!({
+            "operationId": "games",
+            "summary": "Finished games, the newest first. Private ones are listed to their players only.",
+            "security": [{}, {"token": []}],
+            "parameters": [
+                query("player", "Only this user's.", json!({"type": "string"})),
+                query("before", "The `next` of another page, or milliseconds since 1970: only games that began before.", json!({"type": "string"})),
+                query("since", "Milliseconds since 1970: only games that began then or later.", json!({"type": "integer"})),
+                query("result", "Only games that ended so.", json!({"enum": ["1-0", "0-1", "1/2-1/2", "*"]})),
+                query("limit", "Games of a page; 50 if left out.", json!({"type": "integer", "minimum": 1, "maximum": 200})),
+            ],
+            "responses": {
+                "200": answer::<GameList>(&mut types, "A page of games."),
+                "400": refusal(&mut types, "A parameter is not of its form."),
+                "503": away(&mut types),
+            },
         }),
     );
     get(

@@ -578,3 +578,118 @@ async fn what_was_acknowledged_survives_kill_9() {
         }
     }
 }
+
+fn start_with_queue(dir: &Path) -> Embedded {
+    let options = Options {
+        journal: Some(dir.into()),
+        queue: true,
+        ..Options::default()
+    };
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match Embedded::new(options.clone()) {
+            Err(OpenError::InUse(_)) if std::time::Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            started => return started.unwrap(),
+        }
+    }
+}
+
+/// What waits for the archive: rooms, from where on, and how many events.
+async fn waiting(backplane: &Embedded) -> Vec<(String, Seq, usize, QueuePosition)> {
+    let take = Take {
+        limit: 100,
+        lease: Duration::from_secs(1),
+        only: None,
+    };
+    let entries = backplane.take("archiver", &take).await.unwrap();
+    let mut waiting: Vec<_> = entries
+        .into_iter()
+        .map(|entry| match entry.content {
+            Content::Events { room, log } => (
+                room.to_string(),
+                log.first,
+                log.events.len(),
+                entry.position,
+            ),
+            Content::Unreadable(bytes) => panic!("{bytes:?}"),
+        })
+        .collect();
+    waiting.sort();
+    waiting
+}
+
+#[tokio::test]
+async fn what_is_not_archived_waits_again_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    // Before there was an archive.
+    let backplane = start(dir.path());
+    let old = append(&backplane, "old", None, 0, "event").await;
+    drop(backplane);
+
+    let backplane = start_with_queue(dir.path());
+    append(&backplane, "all", None, 0, "event").await;
+    let part = append(&backplane, "part", None, 0, "event").await;
+    let taken = waiting(&backplane).await;
+    let names: Vec<_> = taken.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["all", "old", "part"]);
+    append(&backplane, "part", Some(&part), 1, "event").await;
+    let positions = [taken[0].3, taken[2].3];
+    backplane.acknowledge(&positions).await.unwrap();
+    drop(backplane);
+
+    let backplane = start_with_queue(dir.path());
+    let taken = waiting(&backplane).await;
+    let kept: Vec<_> = taken
+        .iter()
+        .map(|(name, first, count, _)| (name.as_str(), *first, *count))
+        .collect();
+    assert_eq!(kept, [("old", 0, 1), ("part", 1, 1)]);
+    assert!(!backplane.forget(&room("old"), &old, 1).await.unwrap());
+    let positions = [taken[0].3, taken[1].3];
+    backplane.acknowledge(&positions).await.unwrap();
+    assert!(backplane.forget(&room("old"), &old, 1).await.unwrap());
+    drop(backplane);
+
+    let backplane = start_with_queue(dir.path());
+    assert_eq!(waiting(&backplane).await, []);
+    assert_eq!(backplane.end(&room("old")).await.unwrap(), None);
+    assert_eq!(texts(&backplane, "part").await.len(), 2);
+}
+
+#[tokio::test]
+async fn compaction_leaves_out_what_was_forgotten() {
+    let dir = TempDir::new().unwrap();
+    let backplane = start(dir.path());
+    let long = "x".repeat(1_000);
+    for game in 0..600 {
+        let name = format!("room{game}");
+        let mut epoch = append(&backplane, &name, None, 0, &long).await;
+        for seq in 1..3 {
+            epoch = append(&backplane, &name, Some(&epoch), seq, &long).await;
+        }
+        if game != 17 {
+            assert!(backplane.forget(&room(&name), &epoch, 3).await.unwrap());
+        }
+        if game == 5 {
+            // A room of that name begins anew.
+            append(&backplane, &name, None, 0, "again").await;
+        }
+    }
+    drop(backplane);
+    let len = |dir: &Path| -> u64 {
+        let sizes = files(dir)
+            .into_iter()
+            .map(|file| fs::metadata(file).unwrap().len());
+        sizes.sum()
+    };
+    assert!(len(dir.path()) > 1_700_000);
+    for _ in 0..2 {
+        let backplane = start(dir.path());
+        assert!(len(dir.path()) < 20_000, "{}", len(dir.path()));
+        assert_eq!(texts(&backplane, "room17").await.len(), 3);
+        assert_eq!(texts(&backplane, "room5").await, ["again"]);
+        assert!(texts(&backplane, "room6").await.is_empty());
+    }
+}
