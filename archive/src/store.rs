@@ -541,31 +541,42 @@ impl Store {
     }
 }
 
-/// The log that stands under `epoch`, out of all that was ever archived of a game: where it does not begin at 0, what a
-/// lower generation had up to there comes first.
+/// What is archived of one life of a log.
+struct Life {
+    generation: i64,
+    epoch: String,
+    events: Vec<(i64, Vec<u8>)>,
+}
+
+/// The log that stands under `epoch`, out of all that was ever archived of a game, the highest generation first: where it does
+/// not begin at 0, what a lower generation had up to there comes before.
 fn branch(rows: Vec<(i64, String, i64, Vec<u8>)>, epoch: &str) -> Vec<Bytes> {
-    let mut lives: Vec<(i64, String, Vec<(i64, Vec<u8>)>)> = Vec::new();
-    for (generation, life, seq, body) in rows {
+    let mut lives: Vec<Life> = Vec::new();
+    for (generation, epoch, seq, body) in rows {
         match lives.last_mut() {
-            Some((_, last, events)) if *last == life => events.push((seq, body)),
-            _ => lives.push((generation, life, vec![(seq, body)])),
+            Some(life) if life.epoch == epoch => life.events.push((seq, body)),
+            _ => lives.push(Life {
+                generation,
+                epoch,
+                events: vec![(seq, body)],
+            }),
         }
     }
-    let Some(at) = lives.iter().position(|(_, life, _)| life == epoch) else {
+    let Some(at) = lives.iter().position(|life| life.epoch == epoch) else {
         return Vec::new();
     };
     let top = lives.remove(at);
-    lives.retain(|(generation, _, _)| *generation < top.0);
-    let mut first = top.2.first().map_or(0, |(seq, _)| *seq);
-    let mut parts = vec![top.2];
-    for (_, _, mut events) in lives {
+    let first_of = |events: &[(i64, Vec<u8>)]| events.first().map_or(0, |(seq, _)| *seq);
+    let mut first = first_of(&top.events);
+    let mut parts = vec![top.events];
+    for mut life in lives {
         if first == 0 {
             break;
         }
-        events.retain(|(seq, _)| *seq < first);
-        if let Some((seq, _)) = events.first() {
-            first = *seq;
-            parts.push(events);
+        life.events.retain(|(seq, _)| *seq < first);
+        if life.generation < top.generation && !life.events.is_empty() {
+            first = first_of(&life.events);
+            parts.push(life.events);
         }
     }
     let dense = parts.into_iter().rev().flatten().zip(0..);

@@ -229,9 +229,18 @@ async fn the_higher_generation_is_the_true_one(url: &str) {
     fork.events.truncate(4);
     let fork = entries[0].clone();
     // In whatever order they come.
-    store.write_entries(&[lost.clone()]).await.unwrap();
-    store.write_entries(&[fork.clone()]).await.unwrap();
-    store.write_entries(&[lost.clone()]).await.unwrap();
+    store
+        .write_entries(std::slice::from_ref(&lost))
+        .await
+        .unwrap();
+    store
+        .write_entries(std::slice::from_ref(&fork))
+        .await
+        .unwrap();
+    store
+        .write_entries(std::slice::from_ref(&lost))
+        .await
+        .unwrap();
     let log = store.log("forked").await.unwrap().unwrap();
     assert_eq!(log.events, play.log[..4]);
     assert_eq!((log.epoch.as_str(), log.is_over), ("2.fork", false));

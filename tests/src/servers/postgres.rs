@@ -122,6 +122,13 @@ impl PostgresServer {
         // The others end when they notice that the first is gone; a new one does not start before.
     }
 
+    fn has_ended(&self) -> bool {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process
+            .as_ref()
+            .is_some_and(|process| process.ended().is_some())
+    }
+
     /// Starts it again, with all it had.
     pub async fn restart(&self) {
         until("PostgreSQL runs again", async || {
@@ -135,14 +142,9 @@ impl PostgresServer {
                 if answers {
                     return true;
                 }
-                let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-                if process
-                    .as_ref()
-                    .is_some_and(|process| process.ended().is_some())
-                {
+                if self.has_ended() {
                     return false;
                 }
-                drop(process);
                 tokio::time::sleep(std::time::Duration::from_millis(250)).await;
             }
             false
