@@ -277,7 +277,12 @@ impl Store {
     pub async fn migrate(&self) -> Answer<()> {
         match &self.pool {
             Pool::Postgres(pool) => POSTGRES.run(pool).await?,
-            Pool::Sqlite(pool) => SQLITE.run(pool).await?,
+            Pool::Sqlite(pool) => {
+                // sqlx takes no lock on SQLite. Within this transaction each migration is a savepoint.
+                let mut transaction = pool.begin_with("BEGIN EXCLUSIVE").await?;
+                SQLITE.run_direct(None, &mut *transaction, false).await?;
+                transaction.commit().await?;
+            }
         }
         Ok(())
     }

@@ -468,8 +468,8 @@ async fn a_finished_game_is_answered_when_redis_has_forgotten_it() {
     }
     let mut late = scene.player("Late", 1).await;
     let snapshot = late.watches(&game.id).await;
-    assert_eq!(snapshot["payload"]["status"], "finished");
-    assert_eq!(snapshot["payload"]["moves"].as_array().unwrap().len(), 4);
+    assert_eq!(snapshot["status"], "finished");
+    assert_eq!(snapshot["moves"].as_array().unwrap().len(), 4);
     scene.ends().await;
 }
 
