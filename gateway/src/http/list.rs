@@ -64,7 +64,7 @@ pub async fn list(
     })?;
     let filter = Filter {
         // Whoever shows that a player is he sees his private games too.
-        unlisted: asked.player.is_some() && asker(&node, &headers) == asked.player,
+        unlisted: asked.player.is_some() && asker(&node, &headers).await == asked.player,
         player: asked.player,
         before,
         since: asked.since,
@@ -102,10 +102,11 @@ fn cursor(text: &str) -> Option<(i64, String)> {
     Some((at.parse().ok()?, id.to_owned()))
 }
 
-fn asker(node: &Node, headers: &HeaderMap) -> Option<String> {
+async fn asker(node: &Node, headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let user = node.tokens.verify(value.strip_prefix("Bearer ")?).ok()?;
-    Some(user.id.to_string())
+    let token = value.strip_prefix("Bearer ")?;
+    let known = node.tokens.verify(token).await.ok()?;
+    Some(known.user.id.to_string())
 }
 
 fn listed(row: GameRow) -> Option<ListedGame> {
