@@ -1,6 +1,6 @@
 //! The coordinator's side of its workers: processes of this same program, and their words in one stream.
 
-use crate::orders::{Duty, Order, Progress, Tally, Word};
+use crate::orders::{Duty, Order, Progress, Tally, Window, Word};
 use anyhow::{Context, bail};
 use std::{process::Stdio, time::Duration};
 use tokio::{
@@ -125,9 +125,19 @@ impl Crew {
         Ok(said.into_iter().flatten().collect())
     }
 
+    /// Answers when all of them count anew.
+    pub async fn measure(&mut self, window: Window) -> anyhow::Result<()> {
+        self.tell_all(&Order::Measure(window)).await?;
+        let measuring = self.each(Duration::from_secs(60), |word| match word {
+            Word::Measuring => Some(()),
+            _ => None,
+        });
+        measuring.await.map(drop)
+    }
+
     /// What they all counted.
-    pub async fn report(&mut self) -> anyhow::Result<Vec<Tally>> {
-        self.tell_all(&Order::Report).await?;
+    pub async fn report(&mut self, from: u64) -> anyhow::Result<Vec<Tally>> {
+        self.tell_all(&Order::Report { from }).await?;
         self.each(Duration::from_secs(60), |word| match word {
             Word::Report(tally) => Some(*tally),
             _ => None,

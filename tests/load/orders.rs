@@ -107,7 +107,10 @@ pub enum Order {
         to: SocketAddr,
         per_second: f64,
     },
-    Report,
+    /// Tell what was counted; of events only those that were sent from this moment on: by then all workers were measuring.
+    Report {
+        from: u64,
+    },
 }
 
 /// What a worker says.
@@ -116,6 +119,8 @@ pub enum Word {
     Progress(Progress),
     /// The games that were agreed on, by room.
     Seated(Vec<(u32, String)>),
+    /// It counts anew from here on.
+    Measuring,
     /// The last event of each room.
     Played {
         last: Vec<(u32, u32)>,

@@ -3,7 +3,7 @@
 use crate::figures::{Delay, Figures, Sample};
 use anyhow::Context;
 use plotters::prelude::*;
-use std::{fmt::Write, path::Path};
+use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 /// Colours of lines, told apart by people who see red and green alike too (Okabe and Ito).
 const COLORS: [RGBColor; 7] = [
@@ -152,17 +152,42 @@ pub fn print(runs: &[Figures]) {
     }
 }
 
+/// What took part, by the first line that each program says of itself.
+pub fn versions() -> BTreeMap<&'static str, String> {
+    let mut versions = BTreeMap::from([("rookery", env!("CARGO_PKG_VERSION").to_owned())]);
+    for program in ["redis-server", "node"] {
+        let output = std::process::Command::new(program)
+            .arg("--version")
+            .output();
+        if let Ok(output) = output {
+            let text = String::from_utf8_lossy(&output.stdout);
+            let first = text.lines().next().unwrap_or_default();
+            versions.insert(program, first.to_owned());
+        }
+    }
+    versions
+}
+
+/// Runs beyond so many are kept without what happened from moment to moment: a report that is kept must be small.
+const SERIES_MAX: usize = 6;
+
 /// Writes `NAME.json` and `NAME.html` into this folder.
 pub fn write(folder: &Path, name: &str, runs: &[Figures]) -> anyhow::Result<()> {
     let command: Vec<String> = std::env::args().skip(1).collect();
+    let mut kept = runs.to_vec();
+    if kept.len() > SERIES_MAX {
+        for run in &mut kept {
+            run.series.clear();
+        }
+    }
     let whole = serde_json::json!({
         "command": format!("load {}", command.join(" ")),
-        "version": env!("CARGO_PKG_VERSION"),
-        "runs": runs,
+        "versions": versions(),
+        "runs": kept,
     });
     std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
     let json = folder.join(format!("{name}.json"));
-    let text = serde_json::to_string_pretty(&whole)?;
+    let text = serde_json::to_string(&whole)?;
     std::fs::write(&json, text).with_context(|| format!("{}", json.display()))?;
     let html = folder.join(format!("{name}.html"));
     std::fs::write(&html, page(runs, &command.join(" "))?)

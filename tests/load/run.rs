@@ -375,11 +375,15 @@ impl<'a> Run<'a> {
         }
         self.phase("warm-up", 1);
         self.watchers.wait(until(window.from)).await?;
+        self.watchers.measure(window).await?;
+        self.players.measure(window).await?;
         let cpu = meter::cpu_of(&self.target.pids);
         let redis = self.target.redis.map(meter::cpu).unwrap_or_default();
-        let order = Order::Measure(window);
-        self.watchers.tell_all(&order).await?;
-        self.players.tell_all(&order).await?;
+        // An event sent before may have come to some of its sockets before those were counted.
+        let window = Window {
+            from: meter::now(),
+            ..window
+        };
         self.phase("measuring", work.seconds.ceil() as u64);
         while meter::now() < window.to {
             self.tick().await?;
@@ -390,8 +394,8 @@ impl<'a> Run<'a> {
         let cpu = (meter::cpu_of(&self.target.pids).saturating_sub(cpu)).as_secs_f64();
         let redis = self.target.redis.map(meter::cpu).unwrap_or_default() - redis;
         let elapsed = meter::now().saturating_sub(window.from) as f64 / 1e9;
-        let mut tallies = self.watchers.report().await?;
-        tallies.extend(self.players.report().await?);
+        let mut tallies = self.watchers.report(window.from).await?;
+        tallies.extend(self.players.report(window.from).await?);
         let seats = match self.target.dialect {
             Dialect::Bare => self.target.doors.len(),
             _ => 2,
@@ -401,6 +405,7 @@ impl<'a> Run<'a> {
             seats + self.watching(room) - stalled[room as usize]
         });
         let tally = &sum.tally;
+        let seconds = window.to.saturating_sub(window.from).max(1) as f64 / 1e9;
         let per = |cpu: f64, count: u64| cpu * 1e6 / count.max(1) as f64;
         let mut figures = Figures {
             name: self.target.name.clone(),
@@ -414,9 +419,9 @@ impl<'a> Run<'a> {
             machine,
             join,
             memory: MemoryFigures::default(),
-            seconds: work.seconds,
+            seconds,
             events: sum.events,
-            events_per_second: sum.events as f64 / work.seconds,
+            events_per_second: sum.events as f64 / seconds,
             deliveries: tally.delivered,
             bytes_per_delivery: tally.bytes as f64 / tally.delivered.max(1) as f64,
             lost: tally.lost + missing,
@@ -492,9 +497,7 @@ impl<'a> Run<'a> {
             .map(|crowd| crowd.count - crowd.stalled)
             .sum();
         let total = self.watchers.progress().ready;
-        self.watchers
-            .tell_all(&Order::Measure(Window::default()))
-            .await?;
+        self.watchers.measure(Window::default()).await?;
         let to = self.target.replace(index).await?;
         let order = Order::Return {
             from: index,
@@ -524,7 +527,7 @@ impl<'a> Run<'a> {
         }
         let seconds = began.elapsed().as_secs_f64();
         let cpu = meter::cpu_of(&self.target.pids).saturating_sub(cpu);
-        let sum = Sum::of(self.watchers.report().await?, |_| 0);
+        let sum = Sum::of(self.watchers.report(0).await?, |_| 0);
         Ok(Returned {
             sockets: u64::from(sockets),
             seconds,

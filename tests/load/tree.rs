@@ -117,7 +117,12 @@ pub async fn tree(args: TreeArgs) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&args.report)?;
     let path = args.report.join("tree.json");
-    let whole = serde_json::json!({"machine": machine, "rate": args.rate, "runs": all});
+    let whole = serde_json::json!({
+        "machine": machine,
+        "versions": crate::report::versions(),
+        "rate": args.rate,
+        "runs": all,
+    });
     std::fs::write(&path, serde_json::to_string_pretty(&whole)?)?;
     println!("{}", path.display());
     ensure!(

@@ -268,7 +268,10 @@ impl Worker {
                     speaker: 0,
                 });
             }
-            Order::Measure(window) => self.counts.measure(window),
+            Order::Measure(window) => {
+                self.counts.measure(window);
+                say(&Word::Measuring)?;
+            }
             Order::Settle { last, within } => {
                 self.settling = Some(Settling {
                     last: last.into_iter().collect(),
@@ -280,7 +283,7 @@ impl Worker {
                 to,
                 per_second,
             } => self.come_back(from, to, per_second)?,
-            Order::Report => say(&Word::Report(Box::new(self.counts.report())))?,
+            Order::Report { from } => say(&Word::Report(Box::new(self.counts.report(from))))?,
         }
         Ok(())
     }

@@ -199,8 +199,8 @@ impl Counts {
         }
     }
 
-    /// All of it, to be told.
-    pub fn report(&mut self) -> Tally {
+    /// All of it, to be told; events only if they were sent from that moment on.
+    pub fn report(&mut self, from: u64) -> Tally {
         let mut tally = std::mem::take(&mut self.tally);
         tally.spectators = pairs(&self.spectators);
         tally.players = pairs(&self.players);
@@ -213,7 +213,9 @@ impl Counts {
             .events
             .iter()
             .filter_map(|(&(room, seq), event)| {
-                let sent = event.sent.filter(|sent| window.contains(*sent))?;
+                let sent = event
+                    .sent
+                    .filter(|sent| from <= *sent && window.contains(*sent))?;
                 Some(Seen {
                     room,
                     seq,
@@ -300,7 +302,8 @@ mod tests {
         counts.event((0, false), 2, 7 + 16, None, 10);
         counts.event((0, true), 2, 7, None, 10);
         counts.event((1, false), 2, 7, None, 10);
-        let tally = counts.report();
+        let tally = counts.report(now);
+        assert_eq!(counts.report(now + 1).events.len(), 0, "sent before");
         assert_eq!(tally.delivered, 3);
         assert_eq!(tally.players.iter().map(|(_, n)| n).sum::<u64>(), 1);
         assert_eq!(tally.spectators.iter().map(|(_, n)| n).sum::<u64>(), 1);
