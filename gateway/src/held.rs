@@ -1,7 +1,7 @@
 //! Logs of rooms that were open here and no longer are, kept until it is certain that the backplane's loss would not be
 //! theirs: a game that ended and was left by all just before Redis lost its data comes back from here.
 
-use crate::node::Node;
+use crate::{node::Node, room::count_restored};
 use futures::{StreamExt, stream};
 use pubsub::{Restore, Restored, Room};
 use std::{
@@ -139,7 +139,10 @@ pub async fn run(node: Arc<Node>) {
                 node.rooms.tell_upheaval(&node);
                 restore_all(&node).await;
             }
-            () = tokio::time::sleep(TIDY_EVERY) => node.held.tidy(),
+            () = tokio::time::sleep(TIDY_EVERY) => {
+                node.held.tidy();
+                metrics::gauge!("rookery_held_bytes").set(node.held.bytes() as f64);
+            }
         }
     }
 }
@@ -154,12 +157,12 @@ async fn restore_all(node: &Arc<Node>) {
     let restored = stream::iter(held)
         .map(|(room, log)| async move {
             let restored = node.backplane.restore(&room, (*log).clone()).await;
+            if let Ok(restored) = &restored {
+                count_restored(restored);
+            }
             match &restored {
-                Ok(Restored::Forked { epoch, at, raised }) => {
+                Ok(Restored::Forked { epoch, at, .. }) => {
                     tracing::error!(%room, %epoch, at, "two branches of one log: the backplane's holds");
-                    if *raised {
-                        node.count_fork();
-                    }
                     node.held.release(&room);
                 }
                 Ok(_) => {}

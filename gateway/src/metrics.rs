@@ -113,6 +113,10 @@ pub const TABLE: &[Metric] = &[
     counter("rookery_feed_gaps_filled_total", "Holes in what the channel brought that were filled from the log."),
     counter("rookery_feed_resyncs_total", "Rooms whose log's end was read because signals may have been missed."),
     counter("rookery_forks_total", "Branches of one log that were found after Redis lost data; its own won."),
+    counter("rookery_restored_total", "Logs that lost something and were put back from what this node held."),
+    gauge("rookery_held_bytes", "Bytes of logs of closed rooms that are kept in case Redis loses them."),
+    counter("rookery_outages_total", "Times that this node learnt that for a while no node could write."),
+    counter("rookery_clocks_credited_total", "Clocks that got back what an outage took, by this node."),
     counter("rookery_games_created_total", "Games of which this node wrote the first event."),
     counter("rookery_games_finished_total", "Games of which this node wrote the end."),
     counter("rookery_limited_total", "What was refused because it was too much, by the limit.").by(

@@ -92,7 +92,6 @@ pub struct Node {
     started_at: OnceLock<Timestamp>,
     chat: Keyed<UserId>,
     seeks: Keyed<UserId>,
-    forks: AtomicU64,
     settled_at: Mutex<Option<Instant>>,
 }
 
@@ -135,7 +134,6 @@ impl Node {
             started_at: OnceLock::new(),
             chat: Keyed::new("chat_per_user", chat),
             seeks: Keyed::new("seeks_per_user", seeks),
-            forks: AtomicU64::new(0),
             settled_at: Mutex::default(),
         });
         node.tasks.spawn(crate::lobby::run(node.clone()));
@@ -183,17 +181,6 @@ impl Node {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         settled_at.filter(|at| *at > Instant::now())
-    }
-
-    /// Two branches of one log were found, and this node was the first to find them.
-    pub fn count_fork(&self) {
-        self.forks.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("rookery_forks_total").increment(1);
-    }
-
-    /// How many forks this node was the first to find.
-    pub fn forks(&self) -> u64 {
-        self.forks.load(Ordering::Relaxed)
     }
 
     /// When the node started, by the clock that is known when somebody first asks: its own beat, which begins at once.

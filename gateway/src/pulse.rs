@@ -18,6 +18,7 @@ pub async fn run(node: Arc<Node>) {
         }
         match node.backplane.beat().await {
             Ok(true) => {
+                metrics::counter!("rookery_outages_total").increment(1);
                 tracing::warn!("for a while no node could write: players get that time back");
                 node.rooms.tell_outage(&node);
             }

@@ -23,11 +23,17 @@ scenarios![only Processes as processes:
     an_outage_at_the_first_move,
 ];
 
+scenarios![only Alone as alone:
+    a_killed_process_comes_back_with_its_games,
+    a_killed_process_that_synced_comes_back_with_its_games,
+    time_lost_while_the_process_was_dead_is_given_back,
+];
+
 /// A clock that an outage of some seconds would run out.
-const SHORT: &str = r#"{"initialMs":5000,"incrementMs":0}"#;
+const SHORT: &str = r#"{"initialMs":10000,"incrementMs":0}"#;
 
 /// How long Redis or the gateways are away then.
-const AWAY: Duration = Duration::from_secs(7);
+const AWAY: Duration = Duration::from_secs(12);
 
 async fn redis_comes_back_without_its_data(over: Over) {
     const PLIES: usize = 80;
@@ -243,6 +249,43 @@ async fn time_lost_while_all_gateways_were_dead_is_given_back(over: Over) {
     scene.ends().await;
 }
 
+/// What was acknowledged stands in the journal before.
+async fn a_killed_process_comes_back_with_its_games(over: Over) {
+    killed_twice(over, &["--messages-per-second", "1000"]).await;
+}
+
+async fn a_killed_process_that_synced_comes_back_with_its_games(over: Over) {
+    killed_twice(over, &["--messages-per-second", "1000", "--ack", "fsync"]).await;
+}
+
+async fn killed_twice(over: Over, flags: &[&str]) {
+    const PLIES: usize = 60;
+    let mut scene = Scene::with(over, 1, flags).await;
+    let (mut games, mut viewers) = steady_games(&scene, 3, PLIES).await;
+    let first = games[0].game.id.clone();
+    meanwhile(&mut scene, &mut games, &mut viewers, PLIES, async |scene| {
+        for round in 0..2 {
+            reaches(scene, 0, &first, 15 + 20 * round).await;
+            scene.cluster.restart(0).await;
+        }
+    })
+    .await;
+    scene.ends().await;
+}
+
+async fn time_lost_while_the_process_was_dead_is_given_back(over: Over) {
+    let mut scene = Scene::start(over, 1).await;
+    let mut game = scene.game(SHORT, 0, 0).await;
+    game.plays(&["e4", "e5"]).await;
+    let gone = Instant::now();
+    scene.cluster.kill(0);
+    tokio::time::sleep(AWAY).await;
+    let lost = gone.elapsed();
+    scene.cluster.restart(0).await;
+    assert_most_of(is_credited(&scene, 0, &game.id).await, lost);
+    scene.ends().await;
+}
+
 async fn an_outage_at_the_first_move(over: Over) {
     let scene = Scene::start(over, 1).await;
     let mut game = scene.game(SHORT, 0, 0).await;
@@ -254,7 +297,7 @@ async fn an_outage_at_the_first_move(over: Over) {
     // The clocks did not run, and show what they showed.
     let (_, log) = scene.log(0, &game.id).await;
     let event: Value = serde_json::from_str(&log[credits(&log)[0].0]).unwrap();
-    assert_eq!(event["payload"]["clock"]["whiteMs"], 5_000, "{event}");
+    assert_eq!(event["payload"]["clock"]["whiteMs"], 10_000, "{event}");
     game.plays(&["e4", "e5"]).await;
     scene.ends().await;
 }

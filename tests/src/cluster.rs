@@ -98,9 +98,21 @@ impl Cluster {
         self.note_doors();
     }
 
+    /// Starts a gateway that ended again, under its name and with what it kept.
+    pub async fn restart(&mut self, index: usize) {
+        self.kill(index);
+        let name = self.nodes[index].name.clone();
+        self.nodes[index] = self.launch_as(name, index).await;
+        self.note_doors();
+    }
+
     async fn launch(&mut self, place: usize) -> Node {
         let name = format!("node-{}", self.started);
         self.started += 1;
+        self.launch_as(name, place).await
+    }
+
+    async fn launch_as(&mut self, name: String, place: usize) -> Node {
         let data = self.data.path().join(&name);
         let mut flags = self.flags.clone();
         let [http, admin] = self.ports_at(place).map(|port| format!("127.0.0.1:{port}"));

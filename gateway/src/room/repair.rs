@@ -83,6 +83,17 @@ pub(super) fn compare(held: &Restore, epoch: &Epoch, events: &[Bytes]) -> Found 
     }
 }
 
+/// Counts what a restoration found: a fork once in the cluster, by the node that found it first.
+pub(crate) fn count(restored: &Restored) {
+    match restored {
+        Restored::Extended { .. } => metrics::counter!("rookery_restored_total").increment(1),
+        Restored::Forked { raised: true, .. } => {
+            metrics::counter!("rookery_forks_total").increment(1);
+        }
+        Restored::Forked { .. } | Restored::Held { .. } => {}
+    }
+}
+
 impl Live {
     /// All that is held of the log.
     pub(super) fn held(&self) -> Restore {
@@ -152,11 +163,12 @@ impl Task {
         match answer {
             Ok(Restored::Forked { epoch, at, raised }) => {
                 tracing::error!(game = %self.game, %epoch, at, "two branches of one log: the backplane's holds");
-                if raised {
-                    self.node.count_fork();
-                }
+                count(&Restored::Forked { epoch, at, raised });
             }
-            Ok(restored) => tracing::info!(game = %self.game, ?restored, "the log is whole"),
+            Ok(restored) => {
+                count(&restored);
+                tracing::info!(game = %self.game, ?restored, "the log is whole");
+            }
             Err(unavailable) => {
                 tracing::debug!(game = %self.game, %unavailable, "not restored yet");
                 self.repair.is_wanted = true;

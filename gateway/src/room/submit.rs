@@ -339,6 +339,7 @@ impl Task {
                     pending.queued = queued;
                     self.feed.appended(epoch, expected, bytes);
                     if credit {
+                        metrics::counter!("rookery_clocks_credited_total").increment(1);
                         self.drain_feed();
                         return self.pending.push_front(pending);
                     }

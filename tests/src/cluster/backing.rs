@@ -25,6 +25,8 @@ pub enum Over {
     RedisCluster,
     /// Gateways as processes, on a real Redis behind Sentinels.
     Sentinel,
+    /// One gateway as a process, on the journal in its own folder.
+    Alone,
 }
 
 impl Over {
@@ -60,6 +62,7 @@ impl Backing {
                 let embedded = Embedded::new(Options::default());
                 backing.embedded = Some(embedded.expect("memory"));
             }
+            Over::Alone => {}
             Over::Redis | Over::Processes | Over::Tunnels => {
                 backing.redis = Some(RedisServer::start().await);
             }

@@ -63,7 +63,7 @@ impl Node {
                 let (http, admin) = (running.http, running.admin);
                 (Life::Threads(runtime, running), http, admin)
             }
-            Over::Processes | Over::Tunnels | Over::RedisCluster | Over::Sentinel => {
+            Over::Processes | Over::Tunnels | Over::RedisCluster | Over::Sentinel | Over::Alone => {
                 process(&name, flags, logs)
             }
         };
