@@ -139,7 +139,8 @@ impl Embedded {
             upheavals: watch::Sender::new(0),
             pulse: Mutex::new(Outages {
                 known: Vec::new(),
-                until: image.beat,
+                // Whoever appended was there too.
+                until: image.beat.max(image.latest),
             }),
             settled_at: Mutex::default(),
         };
