@@ -226,19 +226,15 @@ async fn a_full_node_says_try_again_later(over: Over) {
 }
 
 async fn so_many_seeks_a_minute(over: Over) {
-    let scene = Scene::with(over, 1, &["--seeks-per-minute", "8"]).await;
+    // Half of a minute's at once: one, and the next in half a minute.
+    let scene = Scene::with(over, 1, &["--seeks-per-minute", "2"]).await;
     let mut seeker = scene.player("Seeker", 0).await;
     let mut tab = seeker.opens_tab("Seeker's tab", scene.door(0)).await;
     let mut other = scene.player("Other", 0).await;
-    // Half of a minute's at once, over all his tabs.
-    for _ in 0..2 {
-        seeker.invites(BLITZ, "white").await;
-        tab.invites(BLITZ, "white").await;
-    }
-    for player in [&mut seeker, &mut tab] {
-        for kind in ["create_game", "init_game"] {
-            player.is_refused("rate_limited", kind, json!({})).await;
-        }
+    seeker.invites(BLITZ, "white").await;
+    // Over all his tabs.
+    for (player, kind) in [(&mut seeker, "init_game"), (&mut tab, "create_game")] {
+        player.is_refused("rate_limited", kind, json!({})).await;
         // What is no seek is not counted, and one may always stop.
         player.does("cancel_seek").await;
         player.pings().await;
