@@ -40,7 +40,7 @@ cluster: build ## Three gateways, Redis, Postgres and HAProxy as local processes
 test: test-setup web ## All tests; installs what they need where it may
 	cd $(WEB) && npm test
 	cargo build -p gateway --bin rookery
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 	$(MAKE) --no-print-directory oracle
 	$(MAKE) --no-print-directory conformance
 	$(MAKE) --no-print-directory documents
