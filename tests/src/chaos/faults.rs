@@ -48,6 +48,7 @@ impl Stage {
                 GatewayStopped,
                 AllGatewaysKilled,
                 RedisRestarted,
+                RedisEmptied,
                 RedisStopped,
                 SubscriptionsKilled,
                 SubscriberDeaf,
@@ -75,6 +76,8 @@ pub enum Fault {
     RollingRestart,
     /// kill -9 of Redis, started again a second later with its data.
     RedisRestarted,
+    /// The same, and it comes back without its data.
+    RedisEmptied,
     /// SIGSTOP of Redis for two seconds.
     RedisStopped,
     /// `CLIENT KILL TYPE pubsub`.
@@ -99,7 +102,9 @@ impl Fault {
     /// How soon the games must go on, where that was promised.
     pub fn bound(self) -> Option<Duration> {
         match self {
-            Fault::GatewayKilled | Fault::RedisRestarted => Some(Duration::from_secs(2)),
+            Fault::GatewayKilled | Fault::RedisRestarted | Fault::RedisEmptied => {
+                Some(Duration::from_secs(2))
+            }
             Fault::PrimaryKilled | Fault::PrimaryReplaced => Some(Duration::from_secs(3)),
             Fault::SubscriptionsKilled | Fault::SubscriberDeaf => Some(Duration::from_secs(5)),
             _ => None,
@@ -113,7 +118,7 @@ impl Fault {
             Fault::GatewayStopped => "SIGCONT",
             Fault::AllGatewaysKilled => "the first new one's being up",
             Fault::RollingRestart => "the last one's being up",
-            Fault::RedisRestarted => "Redis' being up",
+            Fault::RedisRestarted | Fault::RedisEmptied => "Redis' being up",
             Fault::RedisStopped => "SIGCONT",
             Fault::SubscriptionsKilled => "the kill",
             Fault::SubscriberDeaf => "the first lost byte",
@@ -167,10 +172,14 @@ impl Fault {
                 }
                 Instant::now()
             }
-            Fault::RedisRestarted => {
+            Fault::RedisRestarted | Fault::RedisEmptied => {
+                let data = match self {
+                    Fault::RedisEmptied => Data::Lost,
+                    _ => Data::Kept,
+                };
                 cluster.redis().kill();
                 sleep(Duration::from_secs(1)).await;
-                cluster.redis().restart(Data::Kept).await;
+                cluster.redis().restart(data).await;
                 Instant::now()
             }
             Fault::RedisStopped => {
