@@ -52,7 +52,7 @@ pub struct Figures {
 
     /// Events that not all sockets had, for whatever reason; not part of `last_socket`.
     pub incomplete: u64,
-    /// From the sending of an event to the last socket of its room.
+    /// From the sending of an event to the last socket of its room, of rooms with spectators if there are any.
     pub last_socket: Delay,
     /// From the sending of an event to each socket.
     pub spectator: Delay,
@@ -165,8 +165,9 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// `members` says how many sockets of a room must get each of its events.
-    pub fn of(tallies: Vec<Tally>, members: impl Fn(u32) -> u32) -> Sum {
+    /// `members` says how many sockets of a room must get each of its events, and whether it is one of those whose last socket is
+    /// of interest: where a million watch one room, the two players of another one are not.
+    pub fn of(tallies: Vec<Tally>, members: impl Fn(u32) -> (u32, bool)) -> Sum {
         let mut sum = Sum {
             tally: Tally::default(),
             spectators: delays(),
@@ -213,11 +214,12 @@ impl Sum {
         }
         for ((room, _), (sent, last, count)) in events {
             sum.events += 1;
-            if count == members(room) {
+            let (members, is_watched) = members(room);
+            if count != members {
+                sum.incomplete += 1;
+            } else if is_watched {
                 let delay = crate::worker::tally::micros(last, sent);
                 sum.last.saturating_record(delay);
-            } else {
-                sum.incomplete += 1;
             }
         }
         sum

@@ -402,7 +402,9 @@ impl<'a> Run<'a> {
         };
         let seats = u32::try_from(seats)?;
         let sum = Sum::of(tallies, |room| {
-            seats + self.watching(room) - stalled[room as usize]
+            let watching = self.watching(room);
+            let is_watched = watching > 0 || work.spectators == 0;
+            (seats + watching - stalled[room as usize], is_watched)
         });
         let tally = &sum.tally;
         let seconds = window.to.saturating_sub(window.from).max(1) as f64 / 1e9;
@@ -527,7 +529,7 @@ impl<'a> Run<'a> {
         }
         let seconds = began.elapsed().as_secs_f64();
         let cpu = meter::cpu_of(&self.target.pids).saturating_sub(cpu);
-        let sum = Sum::of(self.watchers.report(0).await?, |_| 0);
+        let sum = Sum::of(self.watchers.report(0).await?, |_| (0, false));
         Ok(Returned {
             sockets: u64::from(sockets),
             seconds,
