@@ -40,6 +40,7 @@ SECRET = {
     "ROOKERY_TOKEN_SECRET": "0123456789abcdef0123456789abcdef",
     "ROOKERY_ADMIN_TOKEN": "0123456789abcdef",
     "ROOKERY_REDIS_URL": "rediss://redis-0:6379,rediss://redis-1:6379",
+    "ROOKERY_DATABASE_URL": "postgres://rookery@postgres/rookery",
 }
 
 
@@ -251,7 +252,7 @@ def ways_in(documents):
 def kubernetes(binary):
     folders = sorted(folder for folder in (KUBERNETES / "overlays").iterdir() if folder.is_dir())
     components = sorted(folder for folder in (KUBERNETES / "components").iterdir() if folder.is_dir())
-    need(len(folders) >= 2 and len(components) >= 6, "overlays or components are missing")
+    need(len(folders) >= 2 and len(components) >= 7, "overlays or components are missing")
     count = 0
     for overlay in folders:
         documents = render(overlay)

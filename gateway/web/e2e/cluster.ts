@@ -1,7 +1,7 @@
 // Real servers for the browser tests: a Redis and any number of gateways, each on a free port, all ended at the end.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -72,6 +72,14 @@ export class Cluster {
         await ended(child);
       },
     };
+  }
+
+  /** Takes everything from a gateway that is alone and killed but its archive and its secret: no log is left to read a game from. */
+  loseLogs(): void {
+    const data = join(this.folder, "data");
+    for (const name of readdirSync(data)) {
+      if (!/^rookery\.db|^token-secret/.test(name)) rmSync(join(data, name), { recursive: true });
+    }
   }
 
   async stop(): Promise<void> {

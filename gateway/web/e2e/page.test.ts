@@ -103,6 +103,35 @@ test("the lobby shows the most watched game live, and the others by name", async
   for (const person of [...people, watcher, looker]) await person.leave();
 });
 
+test("a finished game opens from the archive, when no log of it is left, and is stepped through", async () => {
+  const { cluster: own, gateway: first } = await Cluster.alone();
+  try {
+    const a = await (await Person.enter(browser)).visit(first.url);
+    const b = await (await Person.enter(browser)).visit(first.url);
+    const [white, black] = await pair(a, b);
+    await playAll(white, black, ["f2f3", "e7e5", "g2g4", "d8h4"]);
+    await white.seesOutcome(/^0-1\s*Black wins by checkmate$/);
+    const path = new URL(white.page.url()).pathname;
+    for (const person of [white, black]) await person.leave();
+    const archived = async (): Promise<string> => (await fetch(`${first.url}/api/games`)).text();
+    await expect.poll(archived).toContain(path.split("/").at(-1));
+    await first.kill();
+    own.loseLogs();
+    const second = await own.gateway();
+    const late = await (await Person.enter(browser)).visit(second.url + path);
+    await late.seesOutcome(/^0-1\s*Black wins by checkmate$/);
+    await late.seesMoves("f3", "e5", "g4", "Qh4#");
+    await late.sees("h4", "bq");
+    await late.page.keyboard.press("Home");
+    await late.sees("d8", "bq");
+    await late.page.getByRole("button", { name: "f3", exact: true }).click();
+    await late.sees("f3", "wp");
+    await late.leave();
+  } finally {
+    await own.stop();
+  }
+});
+
 describe("by keyboard alone", () => {
   test("a game is found, played on the board and in writing, stepped through and given up", async () => {
     const keys = await (await Person.enter(browser)).visit(gateway.url);
