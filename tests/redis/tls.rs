@@ -211,7 +211,11 @@ async fn a_game_over_tls_by_a_user_with_least_rights() {
         }
         let answer = command.query_async::<redis::Value>(&mut as_rookery).await;
         let error = answer.expect_err("it was allowed");
-        assert!(error.to_string().to_uppercase().contains("PERM"), "{error}");
+        // Asked directly it is NOPERM; of what a script calls, Redis 7.0 says so in words alone.
+        let error = error.to_string();
+        let refused =
+            error.to_uppercase().contains("PERM") || error.contains("can't run this command");
+        assert!(refused, "{error}");
     }
     for running in gateways {
         running.kill();
