@@ -255,7 +255,8 @@ impl Connection {
     }
 
     fn carry_out(&mut self) {
-        for effect in self.effects.drain(..) {
+        // The list goes too: a connection that is quiet, as nearly all are, keeps no buffer.
+        for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Say(message, id) => self.conn.say(&message, id.as_ref()),
                 Effect::Room(game, ask) => {
