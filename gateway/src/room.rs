@@ -243,3 +243,31 @@ pub fn room_of(game: &GameId) -> Room {
 fn is_within(epoch: &Epoch, end: Seq, seen: &(String, Seq)) -> bool {
     seen.0 == epoch.as_str() && seen.1 < end
 }
+
+/// True if a client may have seen more than this node knows: the log is looked at before he is answered, for a snapshot of
+/// less than he saw would take it back. An earlier life than the node's has nothing to tell it.
+fn may_be_ahead(epoch: &Epoch, end: Seq, seen: &(String, Seq)) -> bool {
+    let earlier = |named: Epoch| named.generation() < epoch.generation();
+    !is_within(epoch, end, seen) && !seen.0.parse().is_ok_and(earlier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_have_seen_more_has_the_log_looked_at() {
+        let (epoch, end) = (Epoch::new(2, "b"), 5);
+        for (named, seq, ahead) in [
+            ("2.b", 4, false),
+            ("2.b", 5, true),
+            ("2.x", 0, true),
+            ("3.c", 0, true),
+            ("1.a", 9, false),
+            ("nonsense", 0, true),
+        ] {
+            let seen = (named.to_owned(), seq);
+            assert_eq!(may_be_ahead(&epoch, end, &seen), ahead, "{named} {seq}");
+        }
+    }
+}

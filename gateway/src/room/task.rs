@@ -320,9 +320,9 @@ impl Task {
         match &pending.work {
             Work::Ask(conn, ask) => match &ask.kind {
                 AskKind::Join { seen } => {
-                    let ahead = seen.as_ref().is_some_and(|(epoch, seq)| {
-                        epoch == live.epoch.as_str() && *seq >= live.end()
-                    });
+                    let ahead = seen
+                        .as_ref()
+                        .is_some_and(|seen| super::may_be_ahead(&live.epoch, live.end(), seen));
                     if ahead && !pending.verified {
                         self.job = Some(Job::verify(self, pending));
                         return None;
