@@ -133,6 +133,13 @@ pub const TABLE: &[Metric] = &[
         ],
     ),
     counter("rookery_tokens_refused_total", "Tokens that were not accepted."),
+    gauge("rookery_archive_database_up", "1 if the database took the last batch of this node's archiver."),
+    gauge("rookery_archive_queue_entries", "Entries that wait for the archive, on all nodes; told by the node that archives."),
+    gauge("rookery_archive_queue_age_seconds", "Age of the oldest of them."),
+    seconds("rookery_archive_commit_seconds", "How long a batch took to be committed, waiting for the database included."),
+    seconds("rookery_archive_lag_seconds", "How old the oldest event of a batch was when it was committed."),
+    counter("rookery_archive_events_total", "Events written to the archive."),
+    counter("rookery_archive_set_aside_total", "Entries that could not be archived, and stand in the table `set_aside`."),
     counter("rookery_jwks_refreshes_total", "Readings of operators' keys, by how they ended.").by("result", &["read", "failed"]),
 ];
 

@@ -100,7 +100,8 @@ async fn played(
                 }
                 let asked = Instant::now();
                 game.plays(&[&mv]).await;
-                acks.saturating_record(asked.elapsed().as_micros() as u64);
+                acks.record(asked.elapsed().as_micros() as u64)
+                    .expect("it grows as needed");
                 moves += 1.0;
             }
             (moves / begun.elapsed().as_secs_f64(), acks)
@@ -241,7 +242,7 @@ async fn lag(arguments: &Arguments, server: &PostgresServer) -> anyhow::Result<(
     }
     let mut lags = Histogram::<u64>::new(3)?;
     while let Some(lag) = waiting.join_next().await {
-        lags.saturating_record(lag?.as_micros() as u64);
+        lags.record(lag?.as_micros() as u64)?;
     }
     stop.cancel();
     let ms = |quantile| lags.value_at_quantile(quantile) as f64 / 1000.0;
