@@ -2,7 +2,7 @@
 //!
 //! A setting is a field of [`Config`], and nothing else: its key in the file is its flag without the dashes, and one whose
 //! value is hidden (`hide_env_values`) is a secret, which may also be read from a file (`--…-file`, `ROOKERY_…_FILE`).
-//! [`layers`] puts flag, environment, file and default in their order; [`show`] prints what came of it; [`reference`] writes
+//! [`layers`] puts flag, environment, file and default in their order; [`show`] prints what came of it; [`mod@reference`] writes
 //! `docs/configuration.md`.
 
 pub mod check;

@@ -2,7 +2,7 @@
 //! the sockets, so that one hot room uses every core and no two threads ever write to one socket.
 //!
 //! A socket that is not plain TCP in our hands (TLS, a stream in memory) is a task of the runtime instead
-//! ([`driver`](crate::websocket::driver)); so are all of them in an engine without threads.
+//! ([`driver`]); so are all of them in an engine without threads.
 
 use super::{
     line::{Arrival, Command, Line, Port},
