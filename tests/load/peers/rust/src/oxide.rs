@@ -4,15 +4,19 @@ use axum::Router;
 use serde_json::Value;
 use socketioxide::{
     SocketIo,
+    adapter::Emitter,
     extract::{Data, SocketRef},
 };
-use socketioxide_redis::{RedisAdapter, RedisAdapterCtr, drivers::redis::RedisDriver};
+use socketioxide_redis::{RedisAdapter, RedisAdapterCtr};
 
-type Adapter = RedisAdapter<RedisDriver>;
+type Adapter = RedisAdapter<Emitter>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = format!("{}?protocol=resp3", peers::redis_url()?.trim_end_matches('/'));
+    let url = format!(
+        "{}?protocol=resp3",
+        peers::redis_url()?.trim_end_matches('/')
+    );
     let client = redis::Client::open(url)?;
     let adapter = RedisAdapterCtr::new_with_redis(&client).await?;
     let (layer, io) = SocketIo::builder()
