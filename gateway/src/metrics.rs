@@ -102,7 +102,7 @@ pub const TABLE: &[Metric] = &[
     counter("rookery_messages_received_total", "Messages that clients sent."),
     counter("rookery_deliveries_total", "Messages written to sockets."),
     counter("rookery_sent_bytes_total", "Bytes of WebSocket frames written to sockets."),
-    seconds("rookery_fanout_delay_seconds", "From an event's time to its last write to a local socket, one observation an event."),
+    seconds("rookery_fanout_delay_seconds", "From an event's time until it was handed to the threads that write it, one observation an event."),
     seconds("rookery_append_seconds", "From asking the backplane to append until its answer."),
     counter("rookery_appends_total", "Appends, by how they ended.")
         .by("outcome", &["appended", "repeated", "conflict", "gone", "other_epoch", "bad_time", "unavailable"]),
@@ -183,7 +183,7 @@ pub struct Meters {
     pub deliveries: Count,
     /// Bytes written to sockets.
     pub sent_bytes: Count,
-    /// From an event's time to its last local write.
+    /// From an event's time until it was handed to the threads that write it.
     pub fanout_delay: Distribution,
     /// From asking to append until the answer.
     pub append_seconds: Distribution,
@@ -294,7 +294,7 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// An event's last local write was so long after its time.
+    /// An event was handed to the threads that write it so long after its time.
     pub fn note(&self, delay_ms: i64) {
         // Clocks differ by a little: an event may seem to come from the future.
         let ms = u64::try_from(delay_ms).unwrap_or(0);
