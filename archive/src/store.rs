@@ -5,7 +5,7 @@ use crate::batch::{Batch, EventRow, GameChange, plain};
 use bytes::Bytes;
 use pubsub::{Epoch, Millis, Seq};
 use sqlx::{
-    PgPool, Postgres, QueryBuilder, Sqlite, SqlitePool,
+    Connection, PgPool, Postgres, QueryBuilder, Sqlite, SqlitePool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -259,7 +259,13 @@ impl Store {
                 .busy_timeout(BUSY_TIMEOUT);
             let pool = SqlitePoolOptions::new()
                 .max_connections(SQLITE_CONNECTIONS)
-                .acquire_timeout(ACQUIRE_TIMEOUT);
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                // SQLite itself ends a transaction that a full disk broke. sqlx takes it for open then, and begins no other on that
+                // connection.
+                .before_acquire(|connection, _| {
+                    let is_clean = !connection.is_in_transaction();
+                    Box::pin(async move { Ok(is_clean) })
+                });
             Pool::Sqlite(pool.connect_lazy_with(options))
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)?.application_name("rookery");
