@@ -1,4 +1,4 @@
-//! The judge: tapes, logs and scores against each other. He trusts nothing that a player or a gateway concluded; he reads what
+//! The judge: tapes, logs, scores and the archive against each other. He trusts nothing that a player or a gateway concluded; he reads what
 //! was said, heard and stored.
 
 use super::tape::Entry;
@@ -14,6 +14,8 @@ pub type Log = (String, Vec<String>);
 pub struct Findings {
     /// Each game's log at the end, as each of the gateways tells it.
     pub logs: BTreeMap<String, Vec<Log>>,
+    /// What the archive holds of each game.
+    pub archived: BTreeMap<String, Log>,
     /// Each client's tape, by its name.
     pub tapes: BTreeMap<String, Vec<Entry>>,
     /// The moves of each game's score, in SAN: what was to be played in it.
@@ -25,9 +27,7 @@ impl Findings {
     pub fn moves(&self) -> usize {
         let logs = self.logs.values().filter_map(|told| told.first());
         let lines = logs.flat_map(|(_, lines)| lines);
-        lines
-            .filter(|line| line.contains("\"type\":\"move\""))
-            .count()
+        lines.filter(|line| is_move(line)).count()
     }
 }
 
@@ -71,7 +71,30 @@ pub fn judge(findings: &Findings) -> Vec<Objection> {
     for (game, score) in &findings.scores {
         objections.extend(of_score(game, score, logs.get(game)));
     }
+    for (game, log) in &logs {
+        objections.extend(of_archive(game, log, findings.archived.get(game)));
+    }
     objections
+}
+
+/// The archive has the events of the log, from the first to the last, byte for byte.
+fn of_archive(game: &str, log: &Log, archived: Option<&Log>) -> Option<Objection> {
+    let (epoch, lines) = log;
+    let Some((life, bodies)) = archived else {
+        return Some(format!("game {game} is not in the archive"));
+    };
+    if life != epoch {
+        return Some(format!(
+            "the archive has life {life} of game {game}, the log is {epoch}"
+        ));
+    }
+    let differs = |place: &usize| lines.get(*place) != bodies.get(*place);
+    let place = (0..lines.len().max(bodies.len())).find(differs)?;
+    Some(format!(
+        "game {game} at {place}: the archive has {:?}, the log {:?}",
+        bodies.get(place),
+        lines.get(place)
+    ))
 }
 
 /// The user that the server said this client is.
@@ -102,6 +125,10 @@ fn of_score(game: &str, score: &[String], log: Option<&Log>) -> Option<Objection
     (played != due).then(|| format!("game {game} has moves {played:?}, its score {score:?}"))
 }
 
+fn is_move(text: &str) -> bool {
+    text.contains("\"type\":\"move\"")
+}
+
 /// A promise broken on purpose, in what was found: a judge who lets one of these pass judges nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
@@ -125,11 +152,23 @@ pub enum Lie {
     WrongClock,
     /// One gateway tells another log than the others.
     GatewaysDisagree,
+    /// The archive knows nothing of a game.
+    NotArchived,
+    /// The archive has not got the last event of a log.
+    ArchiveBehind,
+    /// The archive has an event twice.
+    ArchivedTwice,
+    /// The archive has two events in each other's places.
+    ArchivedOutOfOrder,
+    /// A byte of an event is another one in the archive.
+    ArchivedOtherwise,
+    /// The archive has an earlier life of a log.
+    ArchivedOtherLife,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 10] = [
+    pub const ALL: [Lie; 16] = [
         Lie::AcknowledgedMoveLost,
         Lie::MoveTwice,
         Lie::OutOfOrder,
@@ -140,19 +179,39 @@ impl Lie {
         Lie::Unasked,
         Lie::WrongClock,
         Lie::GatewaysDisagree,
+        Lie::NotArchived,
+        Lie::ArchiveBehind,
+        Lie::ArchivedTwice,
+        Lie::ArchivedOutOfOrder,
+        Lie::ArchivedOtherwise,
+        Lie::ArchivedOtherLife,
     ];
 
     /// The findings as they would be if that promise had been broken.
     pub fn told_of(self, findings: &Findings) -> Findings {
         let mut findings = findings.clone();
-        let is_move = |text: &str| text.contains("\"type\":\"move\"");
         let game = findings
             .logs
             .iter()
             .find(|(_, told)| told[0].1.iter().filter(|line| is_move(line)).count() > 4)
             .map(|(game, _)| game.clone())
             .expect("a game of some moves");
-        let told = findings.logs.get_mut(&game).expect("just found");
+        let archived = findings.archived.get_mut(&game);
+        let (life, bodies) = archived.expect("the true findings are archived");
+        match self {
+            Lie::NotArchived => drop(findings.archived.remove(&game)),
+            Lie::ArchiveBehind => drop(bodies.pop()),
+            Lie::ArchivedTwice => bodies.insert(3, bodies[3].clone()),
+            Lie::ArchivedOutOfOrder => bodies.swap(2, 3),
+            Lie::ArchivedOtherwise => bodies[3] = bodies[3].replacen("\"fen\":", "\"fen\": ", 1),
+            Lie::ArchivedOtherLife => *life = "1.another".to_owned(),
+            _ => return self.of_the_rest(findings, &game),
+        }
+        findings
+    }
+
+    fn of_the_rest(self, mut findings: Findings, game: &str) -> Findings {
+        let told = findings.logs.get_mut(game).expect("just found");
         if self == Lie::GatewaysDisagree {
             let other = told.last_mut().expect("more than one gateway");
             other.1.pop();
@@ -190,6 +249,9 @@ impl Lie {
             }
             _ => self.on_a_tape(&mut findings),
         }
+        // The archive tells it as well, or that alone would be objected to.
+        let told = findings.logs[game][0].clone();
+        findings.archived.insert(game.to_owned(), told);
         findings
     }
 

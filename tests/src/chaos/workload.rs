@@ -13,11 +13,14 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, sleep_until},
+};
 
 /// Pause before asking again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -28,28 +31,28 @@ const CONTROL: [i64; 2] = [10_800_000, 1_000];
 /// The games.
 pub struct Workload {
     tables: Vec<(Arc<Table>, JoinHandle<()>)>,
-    floor: Arc<Floor>,
+    ending: Arc<AtomicBool>,
     tapes: Vec<Arc<Tape>>,
 }
 
-/// What all tables share.
-#[derive(Debug, Default)]
-struct Floor {
-    /// Nobody makes another move.
-    held: AtomicBool,
-    /// Tables that stand still because of that.
-    standing: AtomicUsize,
-    /// The games end here.
-    ending: AtomicBool,
-}
-
 /// Two players and a watcher.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
-    /// When its last move was made and seen by the opponent.
-    moved: Mutex<Instant>,
+    /// In the order they were made.
+    made: Mutex<Vec<Made>>,
     /// What is played in which game, in SAN.
     scores: Mutex<BTreeMap<String, Vec<String>>>,
+}
+
+/// One move, as its players lived it.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// When it was asked for, the first time.
+    pub begun: Instant,
+    /// When the mover had its acknowledgement.
+    pub acknowledged: Instant,
+    /// When the opponent had seen it as well.
+    pub seen: Instant,
 }
 
 struct People {
@@ -63,11 +66,11 @@ impl Workload {
     pub async fn begin(
         scores: &[Arc<Pgn>],
         games: usize,
-        thinking: Duration,
+        pace: Duration,
         doors: &Doors,
         seed: u64,
     ) -> Workload {
-        let floor = Arc::<Floor>::default();
+        let ending = Arc::<AtomicBool>::default();
         let (mut tables, mut tapes) = (Vec::new(), Vec::new());
         for number in 0..games {
             let mut come = async |role: &str| {
@@ -86,40 +89,33 @@ impl Workload {
                 black: come("Black").await,
                 watcher: come("Watcher").await,
             };
-            let table = Arc::new(Table {
-                moved: Mutex::new(Instant::now()),
-                scores: Mutex::default(),
-            });
+            let table = Arc::<Table>::default();
             // Other scores with other seeds, never the same two at once.
             let first = (seed as usize).wrapping_mul(31).wrapping_add(number);
             let order = (0..).map(|turn| first.wrapping_add(turn * games) % scores.len());
             let order = order.map(|index| scores[index].clone()).take(scores.len());
-            let playing = table.clone().play(
-                people,
-                order.collect(),
-                thinking,
-                doors.clone(),
-                floor.clone(),
-            );
+            let playing =
+                table
+                    .clone()
+                    .play(people, order.collect(), pace, doors.clone(), ending.clone());
             tables.push((table, tokio::spawn(playing)));
         }
         Workload {
             tables,
-            floor,
+            ending,
             tapes,
         }
     }
 
-    /// Waits until each game has made a move that the opponent saw after `from`; answers how long after it the last of them
-    /// was.
+    /// Waits until each game has had a move that was begun after `from`, acknowledged, and seen by the opponent; answers how
+    /// long after `from` the last of them was.
     pub async fn all_move(&self, from: Instant) -> Duration {
         let end = Instant::now() + 2 * PATIENCE;
         let mut longest = Duration::ZERO;
         for (number, (table, task)) in self.tables.iter().enumerate() {
             longest = loop {
-                let moved = *lock(&table.moved);
-                if moved > from {
-                    break longest.max(moved - from);
+                if let Some(made) = table.first_after(from) {
+                    break longest.max(made.seen - from);
                 }
                 assert!(!task.is_finished(), "game {number} ended");
                 assert!(Instant::now() < end, "game {number} does not go on");
@@ -129,24 +125,16 @@ impl Workload {
         longest
     }
 
-    /// Has everybody finish the move he is at and wait.
-    pub async fn hold(&self) {
-        self.floor.held.store(true, Ordering::SeqCst);
-        let end = Instant::now() + 2 * PATIENCE;
-        while self.floor.standing.load(Ordering::SeqCst) < self.tables.len() {
-            assert!(Instant::now() < end, "somebody does not finish his move");
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Has them go on.
-    pub fn go_on(&self) {
-        self.floor.held.store(false, Ordering::SeqCst);
+    /// All moves so far, game by game.
+    pub fn made(&self) -> Vec<Made> {
+        let made = self.tables.iter();
+        made.flat_map(|(table, _)| lock(&table.made).clone())
+            .collect()
     }
 
     /// Ends all games where they are; answers the tapes, and what was played in each game.
     pub async fn end(self) -> (BTreeMap<String, Vec<Entry>>, BTreeMap<String, Vec<String>>) {
-        self.floor.ending.store(true, Ordering::SeqCst);
+        self.ending.store(true, Ordering::SeqCst);
         let mut scores = BTreeMap::new();
         for (table, task) in self.tables {
             task.await.expect("a game's players failed");
@@ -159,24 +147,33 @@ impl Workload {
 }
 
 impl Table {
+    /// The first move that was begun after that moment and is seen.
+    fn first_after(&self, from: Instant) -> Option<Made> {
+        let made = lock(&self.made);
+        let place = made.partition_point(|made| made.begun <= from);
+        made.get(place).copied()
+    }
+
     async fn play(
         self: Arc<Table>,
         mut people: People,
         scores: Vec<Arc<Pgn>>,
-        thinking: Duration,
+        pace: Duration,
         doors: Doors,
-        floor: Arc<Floor>,
+        ending: Arc<AtomicBool>,
     ) {
+        let mut due = Instant::now();
         for (turn, score) in scores.iter().enumerate() {
             let game = people.sit_down(&doors, turn).await;
             let sans = score.moves.iter().map(|mv| mv.san.to_string()).collect();
             lock(&self.scores).insert(game, sans);
             for (place, mv) in score.moves.iter().enumerate() {
-                floor.may_go_on().await;
-                if floor.ending.load(Ordering::SeqCst) {
+                if ending.load(Ordering::SeqCst) {
                     return people.see_it_all(&doors, place).await;
                 }
-                sleep(thinking).await;
+                // What was held up is not made up for.
+                due = (due + pace).max(Instant::now());
+                sleep_until(due.into()).await;
                 let ply = place as u64 + 1;
                 let People { white, black, .. } = &mut people;
                 let (mover, other) = match Color::of_ply(place as u32 + 1) {
@@ -184,14 +181,20 @@ impl Table {
                     Color::Black => (black, white),
                 };
                 let request = json!({"gameId": mover.game, "move": mv.san.to_string(), "ply": ply});
+                let begun = Instant::now();
                 let answer = insists(mover, &doors, "move", request, true).await;
+                let acknowledged = Instant::now();
                 if answer["payload"]["code"] == "game_over" {
                     // The rules ended it with the move before.
                     break;
                 }
                 assert_eq!(answer["type"], "ack", "{}: {answer}", mover.name);
                 other.awaits_ply(&doors, place + 1).await;
-                *lock(&self.moved) = Instant::now();
+                lock(&self.made).push(Made {
+                    begun,
+                    acknowledged,
+                    seen: Instant::now(),
+                });
             }
             people.conclude(&doors, score.result).await;
         }
@@ -252,6 +255,7 @@ impl People {
         // Rooms are left behind, or there would be too many.
         for player in [&mut self.white, &mut self.black, &mut self.watcher] {
             insists(player, doors, "leave_room", game.clone(), true).await;
+            player.forgets();
         }
     }
 
@@ -259,19 +263,6 @@ impl People {
         for player in [&mut self.white, &mut self.black, &mut self.watcher] {
             player.awaits_ply(doors, plies).await;
         }
-    }
-}
-
-impl Floor {
-    async fn may_go_on(&self) {
-        if !self.held.load(Ordering::SeqCst) {
-            return;
-        }
-        self.standing.fetch_add(1, Ordering::SeqCst);
-        while self.held.load(Ordering::SeqCst) {
-            sleep(Duration::from_millis(5)).await;
-        }
-        self.standing.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -187,6 +187,11 @@ impl RedisCluster {
         }
     }
 
+    /// The server that is a replica of this one, or of which this one is: pairs stay, whoever of them leads.
+    pub fn pair_of(&self, server: usize) -> usize {
+        (server + usize::from(PRIMARIES)) % self.servers.len()
+    }
+
     /// The slot of a key.
     pub async fn slot(&self, key: &str) -> u16 {
         self.servers[0]

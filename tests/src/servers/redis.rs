@@ -233,6 +233,20 @@ impl RedisServer {
         self.wait_ready().await;
     }
 
+    /// Whether this replica gets what its primary has from now on; one that does not stays connected to everybody else.
+    pub async fn replicate(&self, on: bool) {
+        let [user, secret] = if on { ["", ""] } else { ["nobody", "none"] };
+        let mut set = cmd("CONFIG");
+        set.arg("SET").arg("masteruser").arg(user);
+        set.arg("masterauth").arg(secret);
+        self.ask::<()>(&set).await;
+        if !on {
+            // It comes back to its primary at once, and is turned away there.
+            self.ask::<u64>(cmd("CLIENT").arg("KILL").arg("TYPE").arg("master"))
+                .await;
+        }
+    }
+
     /// Cuts all connections that listen.
     pub async fn client_kill_pubsub(&self) -> u64 {
         self.ask(cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub"))

@@ -74,13 +74,29 @@ impl RedisSentinels {
         most.map_or(0, |(index, _)| index)
     }
 
+    /// All servers but this one.
+    pub fn replicas(&self, primary: usize) -> Vec<&RedisServer> {
+        let others = self.servers.iter().enumerate();
+        let others = others.filter(|(index, _)| *index != primary);
+        others.map(|(_, server)| server).collect()
+    }
+
     /// Waits until the replicas have all the primary has; nobody must write meanwhile.
     pub async fn wait_replicas_have_all(&self) {
         let primary = self.primary().await;
-        let others = self.servers.iter().enumerate();
-        let others = others.filter(|(index, _)| *index != primary);
-        let replicas: Vec<_> = others.map(|(_, server)| server).collect();
+        let replicas = self.replicas(primary);
         self.servers[primary].wait_copied_by(&replicas).await;
+    }
+
+    /// Waits until every server but the primary is a replica in step.
+    pub async fn wait_well(&self) {
+        for server in self.replicas(self.primary().await) {
+            until("it is a replica", async || {
+                server.info("replication", "role").await.as_deref() == Some("slave")
+            })
+            .await;
+            server.wait_in_step().await;
+        }
     }
 
     /// Waits until another than `before` is the primary, and writable; answers which.

@@ -16,6 +16,9 @@ use tokio::{
 /// Time between two looks whether what was held up may go on.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// What a connection says that is to hear something: `SUBSCRIBE`, `SSUBSCRIBE`, `PSUBSCRIBE`.
+const SUBSCRIBE: &[u8] = b"SUBSCRIBE";
+
 /// A listener on 127.0.0.1 that hands everything to another port and back.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -35,6 +38,8 @@ struct State {
     connections: AtomicUsize,
     /// Connections from before the last call of [`Tunnel::swallow`] have a lower number and are swallowed.
     swallow_before: AtomicUsize,
+    /// The same of [`Tunnel::deafen`], for those that have subscribed.
+    deaf_before: AtomicUsize,
 }
 
 impl Tunnel {
@@ -65,6 +70,13 @@ impl Tunnel {
     pub fn swallow(&self) {
         let made = self.state.connections.load(Ordering::SeqCst);
         self.state.swallow_before.store(made, Ordering::SeqCst);
+    }
+
+    /// From now on, nothing comes back over those connections there are that have subscribed to anything; others, and new ones,
+    /// work.
+    pub fn deafen(&self) {
+        let made = self.state.connections.load(Ordering::SeqCst);
+        self.state.deaf_before.store(made, Ordering::SeqCst);
     }
 
     /// From now on, nothing comes back over any connection, old or new, until called with `false`.
@@ -133,10 +145,17 @@ async fn carry(client: TcpStream, target: u16, state: Arc<State>, number: usize)
     let (mut from_server, mut to_server) = server.into_split();
     let there = state.clone();
     let cut = state.clone();
-    let out = async move {
+    let subscribed = AtomicBool::new(false);
+    let out = async {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let len = from_client.read(&mut buffer).await.unwrap_or(0);
+            if buffer[..len]
+                .windows(SUBSCRIBE.len())
+                .any(|text| text == SUBSCRIBE)
+            {
+                subscribed.store(true, Ordering::SeqCst);
+            }
             let delay = there.delay_out_ms.load(Ordering::SeqCst);
             if delay > 0 {
                 sleep(Duration::from_millis(delay)).await;
@@ -147,7 +166,7 @@ async fn carry(client: TcpStream, target: u16, state: Arc<State>, number: usize)
             }
         }
     };
-    let back = async move {
+    let back = async {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let len = from_server.read(&mut buffer).await.unwrap_or(0);
@@ -156,7 +175,9 @@ async fn carry(client: TcpStream, target: u16, state: Arc<State>, number: usize)
             }
             state.passable().await;
             let swallowed = state.swallowing.load(Ordering::SeqCst)
-                || number < state.swallow_before.load(Ordering::SeqCst);
+                || number < state.swallow_before.load(Ordering::SeqCst)
+                || subscribed.load(Ordering::SeqCst)
+                    && number < state.deaf_before.load(Ordering::SeqCst);
             if !swallowed && to_client.write_all(&buffer[..len]).await.is_err() {
                 return;
             }
