@@ -417,6 +417,18 @@ impl Store {
         }))
     }
 
+    /// Running games with ids above that one, in the order of their ids.
+    pub async fn running(&self, after: &str, limit: i64) -> Answer<Vec<String>> {
+        let ids: Vec<(String,)> = on!(self, pool => {
+            sqlx::query_as("SELECT id FROM games WHERE ended_at IS NULL AND id > $1 ORDER BY id LIMIT $2")
+                .bind(after)
+                .bind(limit)
+                .fetch_all(pool)
+                .await?
+        });
+        Ok(ids.into_iter().map(|(id,)| id).collect())
+    }
+
     /// How many finished games there are.
     pub async fn finished(&self) -> Answer<u64> {
         let (count,): (i64,) = on!(self, pool => {

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pulse;
 pub mod random;
 pub mod rate;
+pub mod recovery;
 pub mod room;
 pub mod server;
 pub mod session;

@@ -141,6 +141,10 @@ impl Lobby {
                 color,
                 key,
             } => {
+                if !node.takes_new_games() {
+                    conn.say(&crate::session::archive_behind(None), id.as_ref());
+                    return Ok(());
+                }
                 if !self.has_room(node, conn, id.as_ref(), &user).await? {
                     return Ok(());
                 }
@@ -239,6 +243,10 @@ impl Lobby {
             if let Some((_, earlier)) = self.seeks.remove(&conn.id) {
                 withdraw(node, earlier).await?;
             }
+        }
+        if !node.takes_new_games() {
+            conn.say(&crate::session::archive_behind(None), id.as_ref());
+            return Ok(());
         }
         let seek = Seek {
             id: node.random.base62(16),

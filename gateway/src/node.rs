@@ -25,7 +25,7 @@ use shared::{
 use std::{
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -92,7 +92,8 @@ pub struct Node {
     started_at: OnceLock<Timestamp>,
     chat: Keyed<UserId>,
     seeks: Keyed<UserId>,
-    settled_at: Mutex<Option<Instant>>,
+    /// When the backplane last may have lost something, and until when that is being restored.
+    upheaval: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 impl Node {
@@ -134,7 +135,7 @@ impl Node {
             started_at: OnceLock::new(),
             chat: Keyed::new("chat_per_user", chat),
             seeks: Keyed::new("seeks_per_user", seeks),
-            settled_at: Mutex::default(),
+            upheaval: Mutex::default(),
         });
         node.tasks.spawn(crate::lobby::run(node.clone()));
         node.tasks.spawn(crate::sweeper::run(node.clone()));
@@ -155,6 +156,15 @@ impl Node {
         !self.is_draining() && self.backplane.health().is_ready()
     }
 
+    /// Whether games may begin here: what must be held of games until they are archived has a bound. Counts a refusal.
+    pub fn takes_new_games(&self) -> bool {
+        let refuses = self.archive.get().is_some() && self.held.is_full();
+        if refuses {
+            crate::rate::limited("archive_behind");
+        }
+        !refuses
+    }
+
     /// Whether the node is leaving.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
@@ -167,20 +177,23 @@ impl Node {
 
     /// The backplane may have lost something, which all nodes are about to restore.
     pub fn upheaval(&self) {
-        let mut settled_at = self
-            .settled_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *settled_at = Some(Instant::now() + RESTORE_SETTLE);
+        let upheaval = (self.now(), Instant::now() + RESTORE_SETTLE);
+        *self.last_upheaval() = Some(upheaval);
+    }
+
+    /// When this node last saw that the backplane may have lost something.
+    pub fn lost_at(&self) -> Option<Timestamp> {
+        self.last_upheaval().map(|(at, _)| at)
     }
 
     /// Until when a log that is not there may only not be there yet.
     pub fn settling(&self) -> Option<Instant> {
-        let settled_at = self
-            .settled_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        settled_at.filter(|at| *at > Instant::now())
+        let until = self.last_upheaval().map(|(_, until)| until);
+        until.filter(|until| *until > Instant::now())
+    }
+
+    fn last_upheaval(&self) -> MutexGuard<'_, Option<(Timestamp, Instant)>> {
+        self.upheaval.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the node started, by the clock that is known when somebody first asks: its own beat, which begins at once.

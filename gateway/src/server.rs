@@ -158,6 +158,7 @@ pub async fn start(
     if let Some(url) = database {
         let archive = Archive::start(&node, &url).await?;
         node.archive.set(archive).expect("set nowhere else");
+        node.tasks.spawn(crate::recovery::run(node.clone()));
     }
     let door = session::Door {
         node: node.clone(),

@@ -401,6 +401,13 @@ pub fn error(
     })
 }
 
+/// No game is begun, because the archive is too far behind.
+pub fn archive_behind(game_id: Option<GameId>) -> ServerMessage {
+    let message =
+        "the archive is behind, and no game is begun until it has caught up; those that run go on";
+    error(ErrorCode::Unavailable, message, game_id)
+}
+
 /// A bare `ack`.
 pub fn ack(game_id: Option<GameId>) -> ServerMessage {
     ServerMessage::Ack(Ack {

@@ -469,7 +469,7 @@ pub trait Backplane: Send + Sync + fmt::Debug {
     /// Puts back what the log lost, in one atomic step: extends it if it is a beginning of what the caller holds (all its bytes
     /// are compared), creates it if it is gone, and enqueues for the archive, sets the deadline and publishes as an append does.
     /// Touches no event that stands there; of two branches the log's holds, under a new life. To be called only with events that
-    /// were in the log once. May be called at any time, and is not held up by [`crate::RESTORE_SETTLE`].
+    /// were in the log once; or, under a new life, by the only one who makes that. May be called at any time, and is not held up by [`crate::RESTORE_SETTLE`].
     async fn restore(&self, room: &Room, restore: Restore) -> Answer<Restored>;
 
     /// A number that changes when the servers may have lost something: they were restarted, or another took the place of one.

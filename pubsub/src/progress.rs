@@ -62,6 +62,13 @@ impl Progress {
         archived
     }
 
+    /// Whether what is known is of another life of its queue, and says nothing of that entry. Does not wait.
+    pub fn is_of_another_life(&self, position: &QueuePosition) -> bool {
+        let marks = self.marks();
+        let mark = marks.get(&position.partition);
+        mark.is_some_and(|mark| mark.life != position.life)
+    }
+
     /// Waits until that entry is known to be committed.
     pub async fn archived(&self, position: &QueuePosition) {
         let mut version = self.changes();

@@ -24,6 +24,7 @@ mod offers;
 mod operate;
 mod play;
 mod presence;
+mod recovery;
 mod repeats;
 mod rooms;
 mod siege;

@@ -172,7 +172,8 @@ impl Witness {
         }
         for promise in &memory.promises {
             if promise.game == game {
-                if promise.epoch != epoch {
+                // A later life begins with what stood in the earlier one, or it was acknowledged in vain.
+                if promise.epoch != epoch && generation(&promise.epoch) >= generation(epoch) {
                     wrong.push(format!(
                         "the log's life is {epoch}, not that of {promise:?}"
                     ));
@@ -183,6 +184,12 @@ impl Witness {
         }
         memory.violations.extend(wrong);
     }
+}
+
+/// Which life it is; 0 for what is no epoch.
+fn generation(epoch: &str) -> u64 {
+    let number = epoch.split('.').next().map(str::parse);
+    number.and_then(Result::ok).unwrap_or_default()
 }
 
 /// Dense, and a game as far as this release knows.

@@ -3,6 +3,7 @@
 use super::error::ApiError;
 use crate::{
     node::Node,
+    recovery::{self, Found},
     room::{Live, presence_of, room_of},
 };
 use axum::{
@@ -55,7 +56,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The log as it is played on, or else as it is archived.
+/// The log as it is played on, or else as it is archived. A running game that nobody but the archive knows is brought back.
 async fn log_of(node: &Node, id: &str) -> Result<pubsub::Log, ApiError> {
     let game = GameId::parse(id).map_err(|_| ApiError::not_found())?;
     if let Some(log) = node.backplane.read(&room_of(&game), 0).await? {
@@ -65,13 +66,15 @@ async fn log_of(node: &Node, id: &str) -> Result<pubsub::Log, ApiError> {
         // It may only not have been restored yet.
         return Err(pubsub::Unavailable("what was lost is being restored".into()).into());
     }
-    let archive = node.archive.get().ok_or_else(ApiError::not_found)?;
-    let stored = archive.log(&game).await?.ok_or_else(ApiError::not_found)?;
-    Ok(pubsub::Log {
-        epoch: stored.epoch,
-        first: 0,
-        events: stored.events,
-    })
+    match recovery::look(node, &game).await? {
+        None => Err(ApiError::not_found()),
+        Some(Found::Running(log)) => Ok(log),
+        Some(Found::Finished(stored)) => Ok(pubsub::Log {
+            epoch: stored.epoch,
+            first: 0,
+            events: stored.events,
+        }),
+    }
 }
 
 async fn fold_of(node: &Node, id: &str) -> Result<Live, ApiError> {

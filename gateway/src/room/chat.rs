@@ -9,6 +9,7 @@ use crate::{
     connection::Conn,
     fanout::{Audience, Role},
     rate::{Limiter, RuntimeClock, limited},
+    recovery::LOOK,
     session::error,
     websocket::Frame,
 };
@@ -165,6 +166,7 @@ impl Task {
         let channel = match message.topic.as_str() {
             PLAYERS => 0,
             SPECTATORS => 1,
+            LOOK => return self.feed.look_again(),
             // Of a later release.
             _ => return,
         };

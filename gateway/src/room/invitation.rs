@@ -9,6 +9,7 @@ use super::{
 use crate::{
     connection::Conn,
     random::Random,
+    recovery,
     session::{Notice, error},
 };
 use archive::StoredLog;
@@ -25,6 +26,10 @@ use std::{sync::Arc, time::Duration};
 
 /// How long an invitation stands.
 pub const INVITATION_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A game is made so soon after it was agreed on, unless the backplane was away, in milliseconds. One that is to be made later
+/// is looked for in the archive first.
+const MADE_WITHIN_MS: i64 = 5_000;
 
 /// What is stored of an invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +92,7 @@ impl Invitation {
 pub(super) enum Found {
     /// The record of its invitation.
     Invitation(Bytes),
-    /// No invitation; and the log, if there is one after all.
+    /// No invitation; and the log, if there is one after all, or again.
     Log(Option<Log>),
     /// No invitation and no log: the game is over, archived, and forgotten by everybody else.
     Archived(StoredLog),
@@ -110,6 +115,12 @@ impl Task {
         let (invitation, seen_at) = (absent.invitation.clone(), absent.seen_at);
         if let Work::Create(creation) = &pending.work {
             let (created, at) = (creation.created.clone(), creation.at);
+            // One that was agreed on a while ago may have been made, played, and lost.
+            let may_be_archived = self.node.archive.get().is_some() && !pending.verified;
+            if may_be_archived && self.node.now().since(at) > MADE_WITHIN_MS {
+                self.job = Some(self.look_up(pending));
+                return None;
+            }
             self.make(pending, created, at, None);
             return None;
         }
@@ -163,6 +174,10 @@ impl Task {
                     Some(self.game.clone()),
                 ));
             }
+            AskKind::TakeSeat if !self.node.takes_new_games() => {
+                self.stays_out(&conn);
+                pending.reply(&crate::session::archive_behind(Some(self.game.clone())));
+            }
             AskKind::TakeSeat => {
                 // He is seated by this request's own answer.
                 self.awaiting.retain(|(waiting, _)| waiting.id != conn.id);
@@ -197,13 +212,14 @@ impl Task {
                 return Ok(Found::Invitation(record));
             }
             let log = node.backplane.read(&room, 0).await?;
-            if log.is_none()
-                && let Some(archive) = node.archive.get()
-                && let Some(stored) = archive.log(&game).await?.filter(|log| log.is_over)
-            {
-                return Ok(Found::Archived(stored));
+            if log.is_some() {
+                return Ok(Found::Log(log));
             }
-            Ok(Found::Log(log))
+            Ok(match recovery::look(&node, &game).await? {
+                Some(recovery::Found::Finished(stored)) => Found::Archived(stored),
+                Some(recovery::Found::Running(log)) => Found::Log(Some(log)),
+                None => Found::Log(None),
+            })
         };
         Job::invite(pending, future.boxed())
     }

@@ -15,7 +15,7 @@ use crate::{
     archive::Archive,
     connection::Conn,
     metrics::meters,
-    session::{Circumstances, Notice, error},
+    session::{Circumstances, Notice, archive_behind, error},
 };
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -198,6 +198,11 @@ impl Task {
             }
         }
         match live.game.decide(&command, at) {
+            Ok(Decision::Append { events, .. })
+                if begins_a_game(&events) && !self.node.takes_new_games() =>
+            {
+                pending.reply(&archive_behind(Some(self.game.clone())));
+            }
             Ok(Decision::Append { events, refused }) => {
                 pending.attempts += 1;
                 self.job = Some(self.append(live, pending, events, refused, false));
@@ -585,6 +590,11 @@ impl Task {
             }
         });
     }
+}
+
+fn begins_a_game(events: &[Event]) -> bool {
+    let rematch = |event: &Event| matches!(event.body, EventBody::Rematch(_));
+    events.iter().any(rematch)
 }
 
 /// What the side to move lost to outages, if that is worth an event.

@@ -4,6 +4,7 @@
 use super::{
     Ledger, Objection, Record, Request, Witness,
     record::{parts, side},
+    witness::generation,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -246,7 +247,9 @@ fn may_be_bare(kind: &str) -> bool {
 
 /// The effect that was acknowledged stands in the log.
 fn acknowledged(request: &Request, ack: &Value, seq: u64, told: &Told) -> Result<(), Objection> {
-    if ack["epoch"] != told.epoch.as_str() {
+    let life = ack["epoch"].as_str().unwrap_or_default();
+    // A later life begins with what stood in the earlier one.
+    if life != told.epoch && generation(life) >= generation(&told.epoch) {
         return Err(format!(
             "acknowledged in life {}, the log's is {}",
             ack["epoch"], told.epoch

@@ -52,7 +52,7 @@ pub struct Seen {
 }
 
 /// `<generation>.<random>`
-fn generation(epoch: &str) -> Option<u64> {
+pub(super) fn generation(epoch: &str) -> Option<u64> {
     epoch.split_once('.')?.0.parse().ok()
 }
 
