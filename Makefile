@@ -37,43 +37,57 @@ cluster: build ## Three gateways, Redis, Postgres and HAProxy as local processes
 	deploy/cluster.py target/release/rookery $(ARGS)
 
 .PHONY: test
-test: test-setup web ## All tests; installs what they need where it may
+test: web-test rust-test oracle conformance documents deploy rolling e2e ## All tests; installs what they need where it may
+
+.PHONY: web-test
+web-test: web
 	cd $(WEB) && npm test
-	cargo build -p gateway --bin rookery
+
+.PHONY: rust-test
+rust-test: test-setup programs
 	cargo test --workspace --no-fail-fast
-	$(MAKE) --no-print-directory oracle
-	$(MAKE) --no-print-directory conformance
-	$(MAKE) --no-print-directory documents
-	$(MAKE) --no-print-directory deploy
-	$(MAKE) --no-print-directory rolling
+
+.PHONY: e2e
+e2e: test-setup programs web ## The web client in a real browser, on three gateways
 	cd $(WEB) && npm run e2e
+
+# Whatever tests start, built in one call with the tests themselves: each other choice of packages would have Cargo settle on
+# other features of the dependencies and compile most of them again.
+DEBUG := $(CURDIR)/target/debug
+.PHONY: programs
+programs:
+	cargo test --workspace --no-run
+programs rust-test e2e: export ROOKERY_BIN := $(DEBUG)/rookery
+
+# The same in release, for measurements.
+RELEASE := $(CURDIR)/target/release
+.PHONY: release-programs
+release-programs: test-setup
+	cargo build --release --workspace --bins
 
 .PHONY: test-setup
 test-setup:
 	@tests/setup.sh redis-server chromium haproxy nginx postgresql prometheus
 
 .PHONY: oracle
-oracle: $(VENV)/.stamp ## Compare the rules with python-chess on 20,000 random positions
-	tests/oracle/run.sh $(VENV)/bin/python
+oracle: $(VENV)/.stamp programs ## Compare the rules with python-chess on 20,000 random positions
+	$(VENV)/bin/python tests/oracle/oracle.py $(DEBUG)/examples/oracle $(ARGS)
 
 .PHONY: conformance
-conformance: $(VENV)/.stamp ## RFC 6455 conformance of the socket code, against examples/echo
-	tests/conformance/run.sh $(VENV)/bin/python
+conformance: $(VENV)/.stamp programs ## RFC 6455 conformance of the socket code, against examples/echo
+	tests/conformance/run.sh $(DEBUG)/examples/echo $(VENV)/bin/python
 
 .PHONY: documents
-documents: $(VENV)/.stamp tests/documents/node_modules/.stamp ## Validate the OpenAPI and AsyncAPI documents, and a live node against them
-	cargo build --quiet -p gateway --bin rookery
-	$(VENV)/bin/python tests/documents/check.py target/debug/rookery
+documents: $(VENV)/.stamp tests/documents/node_modules/.stamp programs ## Validate the OpenAPI and AsyncAPI documents, and a live node against them
+	$(VENV)/bin/python tests/documents/check.py $(DEBUG)/rookery
 
 .PHONY: deploy
-deploy: $(VENV)/.stamp ## Render, validate and cross-check what lies in deploy/
-	cargo build --quiet -p gateway --bin rookery
-	$(VENV)/bin/python tests/deploy/check.py target/debug/rookery
+deploy: $(VENV)/.stamp test-setup programs ## Render, validate and cross-check what lies in deploy/
+	$(VENV)/bin/python tests/deploy/check.py $(DEBUG)/rookery
 
 .PHONY: rolling
-rolling: $(VENV)/.stamp ## Restart three gateways one by one under load, behind HAProxy and behind nginx
-	cargo build --quiet -p gateway --bin rookery
-	$(VENV)/bin/python tests/deploy/rolling.py target/debug/rookery
+rolling: $(VENV)/.stamp test-setup programs ## Restart three gateways one by one under load, behind HAProxy and behind nginx
+	$(VENV)/bin/python tests/deploy/rolling.py $(DEBUG)/rookery
 
 tests/documents/node_modules/.stamp: tests/documents/package.json tests/documents/package-lock.json
 	cd tests/documents && npm ci --ignore-scripts --no-audit --no-fund
@@ -85,51 +99,41 @@ $(VENV)/.stamp: tests/requirements.txt
 	@touch $@
 
 .PHONY: replay
-replay: test-setup ## Play every game of tests/data/games.pgn through three gateways and a Redis
-	cargo build --release -p gateway --bin rookery
-	cargo run --release -p tests --bin replay -- $(ARGS)
+replay: release-programs ## Play every game of tests/data/games.pgn through three gateways and a Redis
+	$(RELEASE)/replay $(ARGS)
 
 .PHONY: chaos
-chaos: test-setup ## Break a cluster, one thing after the other, while real games are played on it
-	cargo build --release -p gateway --bin rookery
-	cargo run --release -p tests --bin chaos -- $(ARGS)
+chaos: release-programs ## Break a cluster, one thing after the other, while real games are played on it
+	$(RELEASE)/chaos $(ARGS)
 
 .PHONY: hostile
-hostile: test-setup ## Attack three gateways and a Redis with thousands of bad frames, handshakes, tokens and requests
-	cargo build --release -p gateway --bin rookery
-	cargo run --release -p tests --bin hostile -- $(ARGS)
-
-.PHONY: load-build
-load-build: test-setup
-	cargo build --release -p gateway --bin rookery
-	cargo build --release -p tests --bin load
-
-LOAD := target/release/load
+hostile: release-programs ## Attack three gateways and a Redis with thousands of bad frames, handshakes, tokens and requests
+	$(RELEASE)/hostile $(ARGS)
 
 .PHONY: load
-load: load-build ## Put load on a cluster of its own and on the floor: make load ARGS='--spectators 10000 --rate 5'
-	$(LOAD) run --floor $(ARGS)
+load: release-programs ## Put load on a cluster of its own and on the floor: make load ARGS='--spectators 10000 --rate 5'
+	$(RELEASE)/load run --floor $(ARGS)
 
 .PHONY: bench-fanout
-bench-fanout: load-build ## Rookery, the floor and four other stacks on the same fan-out (15 min)
+bench-fanout: release-programs ## Rookery, the floor and four other stacks on the same fan-out (15 min)
 	tests/load/peers/setup.sh
-	$(LOAD) fanout $(ARGS)
+	$(RELEASE)/load fanout $(ARGS)
 
 .PHONY: bench-million
-bench-million: load-build ## A million spectators in one room (15 min, 20 GB); ARGS='--spectators 100000' for less
-	$(LOAD) million $(ARGS)
+bench-million: release-programs ## A million spectators in one room (15 min, 20 GB); ARGS='--spectators 100000' for less
+	$(RELEASE)/load million $(ARGS)
 
 .PHONY: bench-rooms
-bench-rooms: load-build ## 20,000 games with three members each on four gateways (3 min)
-	$(LOAD) rooms $(ARGS)
+bench-rooms: release-programs ## 20,000 games with three members each on four gateways (3 min)
+	$(RELEASE)/load rooms $(ARGS)
 
 .PHONY: bench-one-node
-bench-one-node: load-build ## Where one gateway ends, beside two and four on the same work (8 min)
-	$(LOAD) one-node $(ARGS)
+bench-one-node: release-programs ## Where one gateway ends, beside two and four on the same work (8 min)
+	$(RELEASE)/load one-node $(ARGS)
 
 .PHONY: bench-tree
-bench-tree: load-build ## One room, 1,000 listening gateways, with and without replicas of Redis (2 min)
-	$(LOAD) tree $(ARGS)
+bench-tree: release-programs ## One room, 1,000 listening gateways, with and without replicas of Redis (2 min)
+	$(RELEASE)/load tree $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz the protocol decoder, FEN, SAN and the fold, a minute each
@@ -140,8 +144,8 @@ bench: ## Criterion benches: fold, decide, append
 	cargo bench --workspace
 
 .PHONY: bench-archive
-bench-archive: test-setup ## What writing behind and through costs, rows a second, and the archive's lag, against PostgreSQL
-	cargo run --release -p tests --bin bench-archive -- $(ARGS)
+bench-archive: release-programs ## What writing behind and through costs, rows a second, and the archive's lag, against PostgreSQL
+	$(RELEASE)/bench-archive $(ARGS)
 
 .PHONY: lint
 lint: $(WEB)/node_modules/.stamp ## rustfmt, clippy with warnings denied, tsc, eslint

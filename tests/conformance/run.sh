@@ -2,20 +2,20 @@
 # RFC 6455 conformance of the gateway's socket code, against gateway/examples/echo: first the cases of conformance.py, which
 # need only Python 3; then, where a Python 2.7 is found that can install it, the original Autobahn|Testsuite.
 #
-#   tests/conformance/run.sh [PYTHON] [conformance.py's arguments]
+#   tests/conformance/run.sh ECHO [PYTHON] [conformance.py's arguments]
 #
 # AUTOBAHN=no leaves the second part out, AUTOBAHN=yes fails if it cannot be run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-python=${1:-python3}
-[ $# -gt 0 ] && shift
+echo=$1
+python=${2:-python3}
+shift $(($# > 1 ? 2 : 1))
 target=${CARGO_TARGET_DIR:-target}
 
-cargo build --quiet -p gateway --example echo
 mkdir -p "$target/conformance"
 listening=$target/conformance/listening
-"$target/debug/examples/echo" --listen 127.0.0.1:0 >"$listening" &
+"$echo" --listen 127.0.0.1:0 >"$listening" &
 echo_pid=$!
 trap 'kill "$echo_pid" 2>/dev/null || true' EXIT
 for _ in $(seq 100); do

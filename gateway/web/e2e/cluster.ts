@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 
-const BINARY = process.env["ROOKERY_BINARY"] ?? resolve(import.meta.dirname, "../../../target/debug/rookery");
+const BINARY = process.env["ROOKERY_BIN"] ?? resolve(import.meta.dirname, "../../../target/debug/rookery");
 const START_MS = 60_000;
 
 export interface Gateway {

@@ -18,7 +18,7 @@ pub fn path() -> PathBuf {
             .expect("it is in the target folder");
         let mut build = Command::new(env!("CARGO"));
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        build.args(["build", "--quiet", "-p", "gateway", "--bin", "rookery"]);
+        build.args(["build", "--quiet", "--workspace", "--bin", "rookery"]);
         if profile.ends_with("release") {
             build.arg("--release");
         }
