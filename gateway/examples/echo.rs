@@ -125,7 +125,8 @@ async fn echo(
             outbox: Arc::clone(&outbox),
             refused: None,
         };
-        engine.adopt(socket, echo, outbox, limits, &sockets);
+        let admission = engine.admission().await;
+        engine.adopt(admission, socket, echo, outbox, limits, &sockets);
     });
     response
 }

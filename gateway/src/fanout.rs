@@ -19,7 +19,7 @@ mod shard;
 mod timers;
 
 pub use crowd::{WINDOW_MAX, window};
-pub use engine::Engine;
+pub use engine::{Admission, Engine};
 pub use line::CatchUp;
 
 use crate::{

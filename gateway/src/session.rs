@@ -15,7 +15,7 @@ use shared::{
         server::{Ack, ErrorBody, Pong, Welcome},
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Messages over the limit that are refused before the connection is closed with 1008.
 const STRIKES_MAX: u32 = 100;
@@ -86,7 +86,9 @@ pub struct Session {
     rooms_max: usize,
     /// Rooms asked to be in, and not known to be out of; true for those it asked to leave. They are kept until they
     /// have answered: a room too busy to hear the request must still learn when this connection is gone.
-    rooms: BTreeMap<GameId, bool>,
+    ///
+    /// Nearly all connections are in one room and there are many of them, so this is a list without room to spare.
+    rooms: Vec<(GameId, bool)>,
     /// The user's running games, as far as this connection knows.
     running: BTreeSet<GameId>,
     strikes: u32,
@@ -100,7 +102,7 @@ impl Session {
         Session {
             user,
             rooms_max,
-            rooms: BTreeMap::new(),
+            rooms: Vec::new(),
             running,
             strikes: 0,
             struck_at: Timestamp(0),
@@ -187,8 +189,8 @@ impl Session {
     /// A room or the lobby says something about this connection.
     pub fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Joined(game) => drop(self.rooms.insert(game, false)),
-            Notice::Left(game) => drop(self.rooms.remove(&game)),
+            Notice::Joined(game) => self.note_room(game),
+            Notice::Left(game) => self.rooms.retain(|(room, _)| *room != game),
             Notice::Playing(game) => drop(self.running.insert(game)),
             Notice::Finished(game) => drop(self.running.remove(&game)),
         }
@@ -196,19 +198,19 @@ impl Session {
 
     /// The connection is gone: the rooms to leave.
     pub fn close(self) -> Vec<GameId> {
-        self.rooms.into_keys().collect()
+        self.rooms.into_iter().map(|(game, _)| game).collect()
     }
 
     /// Whether it is in the room of a running game of its user.
     pub fn is_playing(&self) -> bool {
         self.running
             .iter()
-            .any(|game| self.rooms.contains_key(game))
+            .any(|game| self.rooms().any(|room| room == game))
     }
 
     /// Rooms this connection asked to be in.
     pub fn rooms(&self) -> impl Iterator<Item = &GameId> {
-        self.rooms.keys()
+        self.rooms.iter().map(|(game, _)| game)
     }
 
     fn request(&mut self, request: Request, arrived: Timestamp, effects: &mut Vec<Effect>) {
@@ -335,7 +337,7 @@ impl Session {
         let stays = self
             .rooms
             .iter()
-            .filter(|(room, leaves)| *room != game && !**leaves);
+            .filter(|(room, leaves)| room != game && !leaves);
         if stays.count() >= self.rooms_max {
             let message = format!(
                 "a connection may be in {} rooms; leave one first",
@@ -344,12 +346,25 @@ impl Session {
             effects.push(refuse(id.cloned(), ErrorCode::TooManyGames, message));
             return false;
         }
-        self.rooms.insert(game.clone(), false);
+        self.note_room(game.clone());
         true
     }
 
+    /// It is, or asks to be, in that room. The id given last is kept: the room's own, which all its members share.
+    fn note_room(&mut self, game: GameId) {
+        let mut rooms = self.rooms.iter_mut();
+        match rooms.find(|(room, _)| *room == game) {
+            Some(known) => *known = (game, false),
+            None => {
+                self.rooms.reserve_exact(1);
+                self.rooms.push((game, false));
+            }
+        }
+    }
+
     fn leaves(&mut self, game: &GameId) {
-        if let Some(leaves) = self.rooms.get_mut(game) {
+        let mut rooms = self.rooms.iter_mut();
+        if let Some((_, leaves)) = rooms.find(|(room, _)| room == game) {
             *leaves = true;
         }
     }

@@ -17,8 +17,15 @@ use std::{
     },
     thread,
 };
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::task::TaskTracker;
+
+/// Newcomers on their way to their shards at a time. A shard takes in all who stand before it in one turn, and each costs it
+/// some 20 µs: so many delay a move by a millisecond or two, however many thousands come back at once after a node died.
+const ADMITTED_AT_ONCE: usize = 128;
 
 /// See the module.
 #[derive(Debug)]
@@ -26,7 +33,12 @@ pub struct Engine {
     lines: Vec<Arc<Line>>,
     /// How many sockets came.
     arrivals: AtomicU64,
+    admissions: Arc<Semaphore>,
 }
+
+/// A newcomer's turn, which ends when his socket is in the hands of its shard.
+#[derive(Debug)]
+pub struct Admission(#[expect(dead_code, reason = "it is dropped")] OwnedSemaphorePermit);
 
 impl Engine {
     /// Starts so many threads. They end with [`Engine::stop`], or when the runtime they were started in does.
@@ -54,6 +66,7 @@ impl Engine {
         Ok(Arc::new(Engine {
             lines,
             arrivals: AtomicU64::new(0),
+            admissions: Arc::new(Semaphore::new(ADMITTED_AT_ONCE)),
         }))
     }
 
@@ -62,9 +75,16 @@ impl Engine {
         thread::available_parallelism().map_or(1, usize::from)
     }
 
+    /// Waits for a newcomer's turn.
+    pub async fn admission(&self) -> Admission {
+        let admitted = Arc::clone(&self.admissions).acquire_owned().await;
+        Admission(admitted.expect("it is never closed"))
+    }
+
     /// Takes a socket over and runs it to its end, as one of the tasks that `tracker` waits for.
     pub fn adopt(
         &self,
+        admission: Admission,
         socket: Socket,
         handler: impl Handler + 'static,
         outbox: Arc<Outbox>,
@@ -94,6 +114,7 @@ impl Engine {
             limits,
             slot: socket.slot,
             token: tracker.token(),
+            _admission: admission,
         };
         let port = Port {
             line: Arc::clone(line),

@@ -1,6 +1,7 @@
 //! The way to a shard: one queue of commands, which the shard takes in order. What is said to a socket and what concerns
 //! its groups goes the same way, so nothing overtakes anything.
 
+use super::engine::Admission;
 use crate::websocket::{Frame, Handler, Limits, Outbox, listen::Slot};
 use bytes::Bytes;
 use std::{
@@ -54,6 +55,8 @@ pub(crate) struct Arrival {
     pub slot: Option<Arc<Slot>>,
     /// Dropped when the socket is gone.
     pub token: TaskTrackerToken,
+    /// Dropped when the socket has arrived.
+    pub _admission: Admission,
 }
 
 /// All that can be put to a shard.

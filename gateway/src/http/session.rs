@@ -6,7 +6,7 @@ use crate::{
     fanout::Engine,
     identity::Known,
     node::Node,
-    websocket::{CloseCode, Handler, Limits, Next, Outbox, Upgrade},
+    websocket::{CloseCode, Handler, Limits, Next, Outbox, Socket, Upgrade},
 };
 use axum::{
     Json, Router,
@@ -66,32 +66,39 @@ async fn socket(
         .or(query.token)
         .filter(|token| !token.is_empty());
     let known = door.node.tokens.know(token.as_deref()).await;
+    let is_new = token.is_none();
     let (response, upgrading) = upgrade.accept();
     door.node.tasks.clone().spawn(async move {
         let Ok(socket) = upgrading.socket().await else {
             return;
         };
         match known {
-            Ok(known) => connected(door, known, socket).await,
+            Ok(known) => connected(door, known, is_new, socket).await,
             Err(bad) => {
                 // Browsers cannot read an HTTP error of a WebSocket, but they can read a close code.
                 let outbox = Arc::new(Outbox::new(OUTBOX_LEN_MAX));
                 outbox.close(CloseCode::BadToken, bad.to_string());
+                let admission = door.engine.admission().await;
                 let tasks = &door.node.tasks;
                 door.engine
-                    .adopt(socket, Refused, outbox, door.limits, tasks);
+                    .adopt(admission, socket, Refused, outbox, door.limits, tasks);
             }
         }
     });
     Ok(response)
 }
 
-async fn connected(door: Door, known: Known, socket: crate::websocket::Socket) {
+async fn connected(door: Door, known: Known, is_new: bool, socket: Socket) {
     let node = door.node;
-    // While the backplane is away the list is not known, and nobody is kept waiting for it: a client that comes back joins
-    // the rooms it knows of.
-    let running = tokio::time::timeout(RUNNING_PATIENCE, node.running(&known.user.id)).await;
-    let running = running.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
+    // Who was nobody a moment ago plays nowhere: most of a crowd, and so a call less for each. While the backplane is away the list
+    // is not known, and nobody is kept waiting for it: a client that comes back joins the rooms it knows of.
+    let running = if is_new {
+        Vec::new()
+    } else {
+        let asked = tokio::time::timeout(RUNNING_PATIENCE, node.running(&known.user.id)).await;
+        asked.map_or_else(|_| Vec::new(), Result::unwrap_or_default)
+    };
+    let admission = door.engine.admission().await;
     let token = node.tokens.renew(&known);
     let (connection, conn) = Connection::open(node.clone(), known.user, token, running);
     if node.is_draining() {
@@ -99,8 +106,14 @@ async fn connected(door: Door, known: Known, socket: crate::websocket::Socket) {
             .close(CloseCode::Restart, "this node is leaving");
     }
     let outbox = conn.outbox.clone();
-    door.engine
-        .adopt(socket, connection, outbox, door.limits, &node.tasks);
+    door.engine.adopt(
+        admission,
+        socket,
+        connection,
+        outbox,
+        door.limits,
+        &node.tasks,
+    );
 }
 
 /// The handler of a connection that was refused: nothing it says matters.
