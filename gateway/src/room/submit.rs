@@ -27,13 +27,14 @@ use shared::{
     protocol::{ErrorCode, ServerMessage, close::CloseCode, server::Ack},
 };
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How often a command is decided anew because another append came first. Two players and a deadline cannot conflict so
 /// often; something else writes.
 const ATTEMPTS_MAX: u32 = 16;
 
 /// Before what must be done is tried again; the backplane has tried for [`pubsub::CALL_TIMEOUT`] already.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The one thing of a room that waits for the backplane.
 pub(super) struct Job {
@@ -297,7 +298,7 @@ impl Task {
         };
         let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
         let future = async move {
-            let asked = tokio::time::Instant::now();
+            let asked = Instant::now();
             let answer = backplane.append(&room, append).await;
             meters().append_seconds.record(asked.elapsed());
             counter!("rookery_appends_total", "outcome" => outcome(&answer)).increment(1);
@@ -378,9 +379,12 @@ impl Task {
                     Err(unavailable) => Err(unavailable),
                 };
                 if taken.is_err() {
-                    // The log is about to be restored: that is waited for.
-                    if self.feed.doubts() && matches!(self.state, State::Live(_)) {
-                        return self.pending.push_front(pending);
+                    // The log is about to be restored: that is waited for, as long as any answer is.
+                    let lapsed = pending.lapses_at().is_some_and(|at| at <= Instant::now());
+                    let doubts = self.feed.doubts() && matches!(self.state, State::Live(_));
+                    if doubts && !lapsed {
+                        self.job = Some(Job::pause(pending));
+                        return;
                     }
                     return self.later(pending);
                 }

@@ -324,6 +324,10 @@ impl Task {
                         .as_ref()
                         .is_some_and(|seen| super::may_be_ahead(&live.epoch, live.end(), seen));
                     if ahead && !pending.verified {
+                        // Until the log is whole, a look at it tells less than this node knows.
+                        if self.repair.is_active() {
+                            return Some(pending);
+                        }
                         self.job = Some(Job::verify(self, pending));
                         return None;
                     }

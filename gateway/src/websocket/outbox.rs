@@ -40,7 +40,8 @@ struct Inner {
     /// A frame was refused and `on_drained` is owed.
     refused: bool,
     woken: bool,
-    close: Option<CloseRequest>,
+    /// Boxed, because nearly no outbox ever has one.
+    close: Option<Box<CloseRequest>>,
     /// Nothing is taken any more.
     ended: bool,
     waker: Option<Waker>,
@@ -124,11 +125,11 @@ impl Outbox {
             // The first reason stands, but whoever is in a hurry is heard.
             Some(asked) => asked.flush &= flush,
             None => {
-                inner.close = Some(CloseRequest {
+                inner.close = Some(Box::new(CloseRequest {
                     code,
                     reason,
                     flush,
-                });
+                }));
             }
         }
         match &inner.port {
@@ -250,9 +251,9 @@ fn take_frames(inner: &mut Inner, frames: &mut VecDeque<Frame>) {
 }
 
 fn take_close(inner: &mut Inner) -> Option<CloseRequest> {
-    let close = inner.close.take();
-    inner.ended |= close.is_some();
-    close
+    let close = inner.close.take()?;
+    inner.ended = true;
+    Some(*close)
 }
 
 /// Wakes the owner, after the lock was given back so that it does not run into it.
