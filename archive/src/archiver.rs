@@ -12,7 +12,14 @@ use pubsub::{
     Backplane, Content, Entry, Room, Signal, Take,
     queue::{QUEUED, queue_room},
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -40,8 +47,11 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 /// See [`RETRY_MIN`]. A database that comes back is waited for no longer.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
-/// How often finished games are looked for that the backplane may forget, and the length of the queue is measured.
+/// How often finished games are looked for that the backplane may forget.
 const CHORES_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the length of the queue is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// Games forgotten at a time.
 const FORGET_MAX: i64 = 500;
@@ -65,6 +75,17 @@ pub struct Options {
     pub keep: Option<Duration>,
 }
 
+/// What an archiver is at, for those who ask about it.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicBool);
+
+impl Pulse {
+    /// Whether the database took what it was last given. Not before it was reached for the first time.
+    pub fn is_database_up(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Archiver {
@@ -73,6 +94,7 @@ pub struct Archiver {
     options: Options,
     stop: CancellationToken,
     database_is_away: bool,
+    pulse: Arc<Pulse>,
 }
 
 impl Archiver {
@@ -89,14 +111,22 @@ impl Archiver {
             options,
             stop,
             database_is_away: false,
+            pulse: Arc::default(),
         }
+    }
+
+    /// What it is at, to be looked at while it works.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// Works.
     pub async fn run(mut self) {
         let stop = self.stop.clone();
+        let backplane = Arc::clone(&self.backplane);
         tokio::select! {
             () = stop.cancelled() => {}
+            () = measure(backplane.as_ref()) => {}
             () = self.work() => {}
         }
     }
@@ -238,6 +268,7 @@ impl Archiver {
 
     fn is_away(&mut self, error: &StoreError) {
         metrics::gauge!("rookery_archive_database_up").set(0.0);
+        self.pulse.0.store(false, Ordering::Relaxed);
         if !std::mem::replace(&mut self.database_is_away, true) {
             tracing::warn!(%error, "the database is away; games go on, and the queue keeps what is to be archived");
         }
@@ -245,20 +276,13 @@ impl Archiver {
 
     fn is_back(&mut self) {
         metrics::gauge!("rookery_archive_database_up").set(1.0);
+        self.pulse.0.store(true, Ordering::Relaxed);
         if std::mem::replace(&mut self.database_is_away, false) {
             tracing::info!("the database is back");
         }
     }
 
     async fn chores(&mut self) {
-        if let Ok(backlog) = self.backplane.backlog().await {
-            let now = self.backplane.now();
-            let age_ms = backlog
-                .oldest
-                .map_or(0, |oldest| now.saturating_sub(oldest).max(0));
-            metrics::gauge!("rookery_archive_queue_entries").set(backlog.entries as f64);
-            metrics::gauge!("rookery_archive_queue_age_seconds").set(age_ms as f64 / 1000.0);
-        }
         if let Err(error) = self.forget_finished().await {
             tracing::debug!(%error, "finished games are not looked for");
         }
@@ -298,6 +322,18 @@ impl Archiver {
             );
         }
         Ok(())
+    }
+}
+
+/// Tells how long the queue is, for ever: most of all while the archiver itself waits for its database.
+async fn measure(backplane: &dyn Backplane) {
+    loop {
+        if let Ok(backlog) = backplane.backlog().await {
+            let age_ms = backlog.age_ms(backplane.now());
+            metrics::gauge!("rookery_archive_queue_entries").set(backlog.entries as f64);
+            metrics::gauge!("rookery_archive_queue_age_seconds").set(age_ms as f64 / 1000.0);
+        }
+        tokio::time::sleep(MEASURE_EVERY).await;
     }
 }
 

@@ -7,7 +7,9 @@
 pub mod archiver;
 mod batch;
 mod erase;
+mod inspect;
 pub mod store;
 
 pub use archiver::{Archiver, Options};
+pub use inspect::{Facts, sqlite_file};
 pub use store::{Filter, GameRow, Store, StoreError, StoredLog};

@@ -13,7 +13,7 @@ use sqlx::{
 use std::{str::FromStr, time::Duration};
 
 /// Connections to PostgreSQL: one writes, the others read.
-const POSTGRES_CONNECTIONS: u32 = 5;
+pub const POSTGRES_CONNECTIONS: u32 = 5;
 
 /// Connections to SQLite: it has one writer, and readers beside it.
 const SQLITE_CONNECTIONS: u32 = 4;
@@ -27,7 +27,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows of one statement on SQLite, which takes 32,766 values.
 const SQLITE_ROWS: usize = 2_000;
 
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+pub(crate) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// What went wrong with the database.
@@ -64,7 +64,7 @@ impl StoreError {
 type Answer<T> = Result<T, StoreError>;
 
 #[derive(Debug, Clone)]
-enum Pool {
+pub(crate) enum Pool {
     Postgres(PgPool),
     Sqlite(SqlitePool),
 }
@@ -72,7 +72,7 @@ enum Pool {
 /// A database of games. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: Pool,
+    pub(crate) pool: Pool,
 }
 
 /// A log as it is archived.

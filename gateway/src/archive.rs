@@ -1,11 +1,12 @@
 //! This node and the archive: it may run an archiver, reads games that nobody else remembers, and, where that is wanted, lets
 //! movers wait until their move is archived.
 
+use crate::status::ArchiverState;
 use crate::{
     config::{Config, Persistence},
     node::Node,
 };
-use ::archive::{Archiver, Options, Store, StoredLog};
+use ::archive::{Archiver, Options, Store, StoredLog, archiver::Pulse};
 use anyhow::Context;
 use bytes::Bytes;
 use pubsub::{
@@ -32,6 +33,8 @@ pub struct Archive {
     /// How far it is.
     pub progress: Arc<Progress>,
     persistence: Persistence,
+    /// Of this node's own archiver, if it has one.
+    pulse: Option<Arc<Pulse>>,
 }
 
 /// The archiver's options that settings name.
@@ -60,6 +63,7 @@ impl Archive {
     pub async fn start(node: &Arc<Node>, url: &str) -> anyhow::Result<Archive> {
         let store = open(url).await?;
         let progress = Progress::follow(node.backplane.clone(), node.stopped.clone());
+        let mut pulse = None;
         if !node.config.no_archive {
             let archiver = Archiver::new(
                 node.backplane.clone(),
@@ -67,12 +71,23 @@ impl Archive {
                 options(&node.config, node.name.clone()),
                 node.stopped.clone(),
             );
+            pulse = Some(archiver.pulse());
             node.tasks.spawn(archiver.run());
         }
         Ok(Archive {
             store,
             progress,
             persistence: node.config.persistence,
+            pulse,
+        })
+    }
+
+    /// What this node's own archiver is at; `None` if it has none.
+    pub fn archiver(&self) -> Option<ArchiverState> {
+        let pulse = self.pulse.as_ref()?;
+        Some(match pulse.is_database_up() {
+            true => ArchiverState::Working,
+            false => ArchiverState::DatabaseAway,
         })
     }
 
@@ -131,6 +146,7 @@ pub async fn run_alone(config: &Config, stop: CancellationToken) -> anyhow::Resu
         .node_id
         .clone()
         .unwrap_or_else(|| format!("archive-{}-{}", crate::server::host(), std::process::id()));
+    crate::logs::belong_to(&name);
     let backplane = crate::server::backplane(config, &name).await?;
     let store = open(&url).await?;
     tracing::info!(consumer = name, "archiving");

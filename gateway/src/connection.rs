@@ -21,6 +21,7 @@ use std::{
     time::Instant,
 };
 use tokio::sync::oneshot;
+use tracing::Span;
 
 /// Bytes queued for one connection. A room's longest snapshot (10,000 events) has some 500 KB and fits by itself; beyond
 /// that, 256 KiB are some 800 events, many seconds of the busiest game.
@@ -223,6 +224,12 @@ impl Connection {
         self.node.unregister(self.conn.id);
     }
 
+    /// Names it in the lines that are logged while it is served. Of the highest level, so that every line has it; made when it says
+    /// something, because a span that is kept costs a quiet connection more memory than all else.
+    fn span(&self) -> Span {
+        tracing::error_span!(parent: None, "connection", connection = self.conn.id, user = %self.conn.user)
+    }
+
     /// Counts a message. True if it came over the rate.
     fn is_limited(&self) -> bool {
         let is_limited = self.limiter.check().is_err();
@@ -278,6 +285,7 @@ impl Connection {
 
 impl Handler for Connection {
     fn on_text(&mut self, text: &str, at: Instant) -> Next {
+        let _within = self.span().entered();
         meters().received.add(1);
         // A message may have waited in this process; the time it came counts.
         let waited = i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
@@ -286,6 +294,7 @@ impl Handler for Connection {
     }
 
     fn on_too_large(&mut self, _at: Instant) -> Next {
+        let _within = self.span().entered();
         let limited = self.is_limited();
         let now = self.node.now();
         if let Some(session) = &mut self.session {
@@ -313,7 +322,8 @@ impl Handler for Connection {
     }
 
     fn on_end(&mut self, end: End) {
-        tracing::debug!(conn = self.conn.id, user = %self.conn.user, ?end, "connection ended");
+        let _within = self.span().entered();
+        tracing::debug!(?end, "connection ended");
         self.close();
     }
 }

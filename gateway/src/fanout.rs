@@ -24,6 +24,7 @@ pub use line::CatchUp;
 
 use crate::{
     connection::Conn,
+    metrics::Delivery,
     websocket::{Frame, outbox::Refused},
 };
 use line::{Class, Command, Line, To};
@@ -241,8 +242,13 @@ impl Members {
         self.index.get(&conn).map(|place| self.members[*place].role)
     }
 
-    /// Gives everybody of that audience the same frame.
-    pub fn broadcast(&mut self, frame: &Frame, audience: Audience) {
+    /// Gives everybody of that audience the same frame. Each shard lets go of the delivery when it has written to its last member.
+    pub fn broadcast(
+        &mut self,
+        frame: &Frame,
+        audience: Audience,
+        delivery: Option<Arc<Delivery>>,
+    ) {
         let to = audience.to();
         let spectators = self.counts[Role::Spectator.group()] as usize;
         // The shards of the players hear of it first.
@@ -256,6 +262,7 @@ impl Members {
                         frame: frame.clone(),
                         to,
                         spectators,
+                        delivery: delivery.clone(),
                     });
                 }
             }

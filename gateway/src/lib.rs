@@ -15,6 +15,7 @@ pub mod held;
 pub mod http;
 pub mod identity;
 pub mod lobby;
+pub mod logs;
 pub mod metrics;
 pub mod node;
 pub mod plan;

@@ -4,12 +4,11 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use gateway::{
     command::{check, health, nodes, token},
-    config::{Config, LogFormat, Settings, layers, show},
+    config::{Config, Settings, layers, show},
     plan,
 };
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{EnvFilter, fmt};
 
 /// A real-time chess server: one binary on a laptop, a cluster for millions.
 #[derive(Parser)]
@@ -191,7 +190,7 @@ fn run(config: Config, command: impl AsyncFnOnce(Config) -> anyhow::Result<()>) 
         eprintln!("rookery: {error}");
         return ExitCode::from(WRONG_SETTINGS);
     }
-    init_logs(config.log_format);
+    gateway::logs::begin(config.log_format);
     for (name, near) in layers::strays() {
         tracing::warn!("{name} is no setting; did you mean {near}?");
     }
@@ -228,12 +227,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     };
     let running = gateway::start(config, None).await?;
     println!("listening http={} admin={}", running.http, running.admin);
-    tracing::info!(
-        node = running.node.name,
-        mode,
-        "ready: http://{}",
-        running.http
-    );
+    tracing::info!(mode, "ready: http://{}", running.http);
     let mut asked = async || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -271,21 +265,6 @@ async fn archive(config: Config) -> anyhow::Result<()> {
     }
     stop.cancel();
     archiving.await
-}
-
-fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let json = match format {
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
-    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        logs.json().flatten_event(true).init();
-    } else {
-        logs.init();
-    }
 }
 
 #[cfg(test)]

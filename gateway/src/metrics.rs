@@ -102,7 +102,7 @@ pub const TABLE: &[Metric] = &[
     counter("rookery_messages_received_total", "Messages that clients sent."),
     counter("rookery_deliveries_total", "Messages written to sockets."),
     counter("rookery_sent_bytes_total", "Bytes of WebSocket frames written to sockets."),
-    seconds("rookery_fanout_delay_seconds", "From an event's time until it was handed to the threads that write it, one observation an event."),
+    seconds("rookery_fanout_delay_seconds", "From an event's time until it was written to the last socket of its room on this node, one observation an event."),
     seconds("rookery_append_seconds", "From asking the backplane to append until its answer."),
     counter("rookery_appends_total", "Appends, by how they ended.")
         .by("outcome", &["appended", "repeated", "conflict", "gone", "other_epoch", "bad_time", "unavailable"]),
@@ -185,7 +185,7 @@ pub struct Meters {
     pub deliveries: Count,
     /// Bytes written to sockets.
     pub sent_bytes: Count,
-    /// From an event's time until it was handed to the threads that write it.
+    /// From an event's time until it was written to the last socket of its room here.
     pub fanout_delay: Distribution,
     /// From asking to append until the answer.
     pub append_seconds: Distribution,
@@ -296,7 +296,7 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// An event was handed to the threads that write it so long after its time.
+    /// An event was written to the last socket of its room so long after its time.
     pub fn note(&self, delay_ms: i64) {
         // Clocks differ by a little: an event may seem to come from the future.
         let ms = u64::try_from(delay_ms).unwrap_or(0);
@@ -314,7 +314,9 @@ impl Delays {
     }
 }
 
-/// An event on its way to the members of its room on this node. Dropped when the last of them was served, which is noted.
+/// An event on its way to the members of its room on this node. Each shard that serves some of them holds it until it has written to
+/// the last; when nobody holds it any more, that is noted. A socket whose kernel takes nothing at that moment counts as served: what
+/// waits for it is a slow reader's, and counted there.
 #[derive(Debug)]
 pub struct Delivery {
     delays: Arc<Delays>,

@@ -101,6 +101,7 @@ pub async fn start(
         .with_context(|| format!("--admin-listen {} cannot be opened", config.admin_listen))?;
     let (http, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let name = config.node_id.clone().unwrap_or_else(|| default_name(http));
+    crate::logs::belong_to(&name);
     let (database, backplane) = match backplane {
         // Whoever brings his own backplane names his own database.
         Some(backplane) => (config.database_url.clone(), backplane),

@@ -53,6 +53,31 @@ pub struct Report {
     pub delay_p99_ms: Option<u64>,
     /// This node's clock less the backplane's, in milliseconds.
     pub clock_offset_ms: i64,
+    /// What its archiver is at; null if it has none.
+    #[serde(default)]
+    pub archiver: Option<ArchiverState>,
+}
+
+/// What an archiver is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiverState {
+    /// It takes from the queue, and the database takes from it.
+    Working,
+    /// It waits for its database. Games go on.
+    DatabaseAway,
+}
+
+/// How far the archive is behind, for the whole cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveStatus {
+    /// Entries that wait in the queue; null if the backplane does not say.
+    pub queue_entries: Option<u64>,
+    /// Age of the oldest of them, in milliseconds: 0 if none waits.
+    pub queue_age_ms: Option<i64>,
+    /// Working if any node's archiver is; null if no node has one (`rookery archive`, which is no node, may do it).
+    pub archiver: Option<ArchiverState>,
 }
 
 /// The whole cluster, as one node sees it.
@@ -65,6 +90,8 @@ pub struct Status {
     pub nodes: Vec<Report>,
     /// What they share.
     pub backplane: BackplaneStatus,
+    /// The archive; null if the node that was asked has none.
+    pub archive: Option<ArchiveStatus>,
     /// The most watched running games.
     pub busiest: Vec<LiveGame>,
 }
@@ -161,6 +188,7 @@ fn report(node: &Node, last: &mut Last) -> Report {
         deliveries_per_second: rate(now.deliveries, last.deliveries),
         delay_p99_ms: node.delays.take_p99_ms(),
         clock_offset_ms: local_ms() - node.now().0,
+        archiver: node.archive.get().and_then(|archive| archive.archiver()),
     };
     *last = now;
     report
@@ -211,6 +239,10 @@ pub async fn status(node: &Node) -> Status {
         ),
         false => Vec::new(),
     };
+    let archive = match node.archive.get() {
+        Some(_) => Some(archive_status(node, &nodes).await),
+        None => None,
+    };
     let servers = node.backplane.servers();
     Status {
         asked: node.name.clone(),
@@ -222,7 +254,20 @@ pub async fn status(node: &Node) -> Status {
             partitions: node.config.partitions,
             servers,
         },
+        archive,
         busiest,
+    }
+}
+
+async fn archive_status(node: &Node, nodes: &[Report]) -> ArchiveStatus {
+    let backlog = node.backplane.backlog().await.ok();
+    let states = || nodes.iter().filter_map(|report| report.archiver);
+    ArchiveStatus {
+        queue_entries: backlog.map(|backlog| backlog.entries),
+        queue_age_ms: backlog.map(|backlog| backlog.age_ms(node.backplane.now())),
+        archiver: states()
+            .find(|state| *state == ArchiverState::Working)
+            .or_else(|| states().next()),
     }
 }
 

@@ -121,6 +121,14 @@ pub struct Backlog {
     pub oldest: Option<Millis>,
 }
 
+impl Backlog {
+    /// How old the oldest of them is at this moment of the backplane's clock, in milliseconds; 0 if none waits.
+    pub fn age_ms(&self, now: Millis) -> Millis {
+        self.oldest
+            .map_or(0, |oldest| now.saturating_sub(oldest).max(0))
+    }
+}
+
 /// The room by which archivers and those who wait for them hear of each other: topics [`QUEUED`] and [`ARCHIVED`].
 pub fn queue_room() -> Room {
     Room::parse("archive_queue").expect("a harmless name")

@@ -17,7 +17,7 @@ use tests::{
     http,
     player::{BLITZ, Player as Person, UNTIMED},
     scene::Scene,
-    servers::PostgresServer,
+    servers::{Certificates, PostgresServer},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -503,4 +503,75 @@ async fn written_through_an_acknowledgement_means_archived() {
     .await;
     assert!(stored(&store, &game.id).await.len() >= 8);
     scene.ends().await;
+}
+
+/// A database that is away for a while: whoever asks is told, all the time.
+async fn the_status_tells_how_far_the_archive_is(over: Over) {
+    let server = PostgresServer::start().await;
+    let url = server.database();
+    let scene = Scene::with(over, 2, &["--database-url", &url]).await;
+    let mut game = scene.game(UNTIMED, 0, 1).await;
+    let admin = scene.node(1).admin;
+    let archive = async || http::get(admin, "/status").await.json()["archive"].clone();
+    let age = async || {
+        let text = http::get(admin, "/metrics").await.text();
+        let mut lines = text.lines();
+        let age = lines.find_map(|line| line.strip_prefix("rookery_archive_queue_age_seconds "));
+        age.unwrap().parse::<f64>().unwrap()
+    };
+    let whole = json!({"queueEntries": 0, "queueAgeMs": 0, "archiver": "working"});
+    until("nothing waits", async || archive().await == whole).await;
+    server.kill();
+    game.plays(&["e4", "e5"]).await;
+    until("it is told that the database is away", async || {
+        let told = archive().await;
+        told["archiver"] == "database_away"
+            && told["queueEntries"].as_i64() >= Some(1)
+            && told["queueAgeMs"].as_i64() > Some(0)
+    })
+    .await;
+    // The archiver waits for the database; the age is measured all the same, and grows.
+    until("the metric grows", async || age().await > 0.0).await;
+    let before = age().await;
+    until("the metric grows on", async || age().await > before).await;
+    let html = [("accept", "text/html")];
+    let page = http::send(admin, "GET", "/status", &html).await.text();
+    assert!(page.contains("waits for its database"), "{page}");
+    server.restart().await;
+    until("nothing waits again", async || archive().await == whole).await;
+    let page = http::send(admin, "GET", "/status", &html).await.text();
+    assert!(page.contains("archiver working, nothing waits"), "{page}");
+    scene.ends().await;
+}
+
+crate::scenarios!(only Processes as processes: the_status_tells_how_far_the_archive_is);
+
+#[tokio::test]
+async fn postgres_over_tls_with_an_own_ca_is_believed_and_nothing_else() {
+    let certificates = Certificates::new();
+    let server = PostgresServer::start_with_tls(&certificates).await;
+    let url = server.database();
+    let named = url.replace("127.0.0.1", "localhost");
+    let connect = async |url: &str, ca: Option<&Certificates>| {
+        let ca = ca.map_or_else(String::new, |ca| {
+            format!("&sslrootcert={}", ca.ca().display())
+        });
+        let store = Store::connect(&format!("{url}?sslmode=verify-full{ca}")).unwrap();
+        store.migrate().await.map(|()| store)
+    };
+    let store = connect(&named, Some(&certificates)).await.unwrap();
+    store.ping().await.unwrap();
+    // Vouched for by nobody the system knows, by another CA, and under another name.
+    let other = Certificates::new();
+    for (url, ca) in [
+        (&named, None),
+        (&named, Some(&other)),
+        (&url, Some(&certificates)),
+    ] {
+        let refusal = connect(url, ca)
+            .await
+            .expect_err("it was believed")
+            .to_string();
+        assert!(refusal.contains("certificate"), "{refusal}");
+    }
 }

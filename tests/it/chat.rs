@@ -4,6 +4,7 @@ use crate::scenarios;
 use serde_json::{Value, json};
 use tests::{
     cluster::{Over, until},
+    http,
     player::{Player, UNTIMED},
     scene::Scene,
 };
@@ -185,10 +186,15 @@ async fn who_is_muted_is_not_heard_on_any_node(over: Over) {
     for player in [&mut game.white, &mut game.black] {
         hears_line(player, "hello").await;
     }
-    let node = scene.node(1).inside();
-    let user = shared::UserId::parse(&game.white.id).unwrap();
-    let hour = std::time::Duration::from_secs(3_600);
-    node.mute(&user, hour).await.unwrap();
+    // Asked of the other node.
+    let admin = scene.node(1).admin;
+    let user = game.white.id.clone();
+    let mute = async |seconds: u64| {
+        let body = json!({"user": user, "seconds": seconds});
+        let reply = http::post(admin, "/mute", &[], body.clone()).await;
+        assert_eq!((reply.status.as_u16(), reply.json()), (200, body));
+    };
+    mute(3_600).await;
     let chat = json!({"gameId": game.id, "text": "hello again"});
     game.white.is_refused("forbidden", "chat", chat).await;
     // He may still play, and others may speak.
@@ -197,7 +203,7 @@ async fn who_is_muted_is_not_heard_on_any_node(over: Over) {
     for player in [&mut game.white, &mut game.black] {
         hears_line(player, "now what").await;
     }
-    node.unmute(&user).await.unwrap();
+    mute(0).await;
     game.white.chats("sorry").await;
     hears_line(&mut game.black, "sorry").await;
     scene.ends().await;

@@ -6,7 +6,7 @@ use tests::{
     cluster::{Cluster, Over, SECRET, rookery, until},
     player::Dial,
     scene::Scene,
-    servers::{RedisServer, free_port},
+    servers::{PostgresServer, RedisServer, free_port},
 };
 
 async fn run(words: &[&str]) -> (i32, String, String) {
@@ -176,6 +176,81 @@ async fn check_tells_what_is_wrong_with_a_redis() {
         "{out}"
     );
     assert!(!out.contains(SECRET), "{out}");
+}
+
+#[tokio::test]
+async fn check_tells_what_is_wrong_with_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let check = async |url: &str| {
+        let words = ["check", "--json", "--data-dir", data, "--database-url", url];
+        let (_, out, err) = run(&words).await;
+        assert_eq!(err, "");
+        let found: Vec<Value> = serde_json::from_str(&out).unwrap();
+        move |about: &str| {
+            let of = found.iter().find(|finding| finding["about"] == about);
+            of.map_or_else(String::new, |finding| {
+                format!(
+                    "{} {}",
+                    finding["level"].as_str().unwrap(),
+                    finding["words"].as_str().unwrap()
+                )
+            })
+        }
+    };
+    let server = PostgresServer::start().await;
+    let url = server.database();
+    let of = check(&url).await;
+    assert!(
+        of("database").starts_with("good PostgreSQL "),
+        "{}",
+        of("database")
+    );
+    // 40, of which three are kept for superusers.
+    assert_eq!(
+        of("database-connections"),
+        "good 37 connections allowed, 1 nodes take up to 5"
+    );
+    assert_eq!(of("database-tables"), "warning 1 migrations are to come");
+    // It has looked and changed nothing.
+    assert_eq!(check(&url).await("database-tables"), of("database-tables"));
+    let store = archive::Store::open(&url).await.unwrap();
+    store.close().await;
+    assert_eq!(
+        check(&url).await("database-tables"),
+        "good they are up to date"
+    );
+
+    server.kill();
+    let of = check(&url).await;
+    assert!(
+        of("database").starts_with("error it "),
+        "{}",
+        of("database")
+    );
+
+    let file = folder.path().join("games.db");
+    let url = format!("sqlite:{}", file.display());
+    assert!(check(&url).await("database").starts_with("good SQLite: "));
+    assert!(!file.exists());
+    // A folder that nobody may write, not even root.
+    assert!(check("sqlite:/proc/games.db").await("database").starts_with("error SQLite: "));
+}
+
+/// The nodes that run are counted against what the database allows.
+#[tokio::test]
+async fn check_counts_the_nodes_that_use_the_database() {
+    let server =
+        PostgresServer::start_with(&["fsync=off", "superuser_reserved_connections=30"]).await;
+    let database = server.database();
+    let cluster = Cluster::start(Over::Processes, 3, &["--database-url", &database]).await;
+    let redis = cluster.redis().url();
+    until("three nodes are too many", async || {
+        let words = ["check", "--redis-url", &redis, "--database-url", &database];
+        let (_, out, _) = run(&words).await;
+        out.contains("warning  database-connections: 10 connections allowed, 3 nodes take up to 15")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::{
 use tests::{
     cluster::{Over, rookery, until},
     http,
-    player::{BLITZ, Dial, Player},
+    player::{BLITZ, Dial, Player, UNTIMED},
     scene::Scene,
     servers::RedisServer,
 };
@@ -311,4 +311,83 @@ async fn no_secret_is_ever_written() {
             panic!("{secret} was written: {:.500}", &said[from..]);
         }
     }
+}
+
+/// What an operator's log search needs: who, where, and which node, in every line that is about somebody or a room.
+#[tokio::test]
+async fn lines_name_the_room_the_user_and_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut child = Command::new(rookery())
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["--admin-listen", "127.0.0.1:0", "--node-id", "a \"node\""])
+        .args(["--data-dir", &dir.path().to_string_lossy()])
+        .env("RUST_LOG", "gateway=debug")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    let mut words = first.split_whitespace();
+    let door: SocketAddr = words
+        .find_map(|word| word.strip_prefix("http="))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let witness: std::sync::Arc<tests::witness::Witness> = std::sync::Arc::default();
+    let mut alice = Player::comes("Alice", door, witness.clone()).await;
+    let mut bob = Player::comes("Bob", door, witness).await;
+    alice.seeks(UNTIMED).await;
+    bob.seeks(UNTIMED).await;
+    alice.starts().await;
+    bob.starts().await;
+    let (game, users) = (alice.game.clone(), [alice.id.clone(), bob.id.clone()]);
+    alice.hangs_up().await;
+    bob.hangs_up().await;
+    let lines = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let whole = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        whole
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let of = |message: &'static str| {
+        let lines = lines().into_iter();
+        lines.filter(move |line| line["message"] == message)
+    };
+    until("the room is closed", async || {
+        of("room closed").count() == 1
+    })
+    .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for message in ["room opened", "room closed"] {
+        let line = of(message).next().unwrap();
+        // Whoever opened the room is not in it.
+        assert_eq!(
+            line["spans"],
+            serde_json::json!([{"name": "room", "room": game}])
+        );
+    }
+    let mut ended: Vec<String> = of("connection ended")
+        .map(|line| {
+            assert!(line["span"]["connection"].is_u64(), "{line}");
+            line["span"]["user"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    ended.sort();
+    let mut users = users.to_vec();
+    users.sort();
+    assert_eq!(ended, users);
+    assert!(
+        lines().iter().all(|line| line["node"] == "a \"node\""),
+        "{:#?}",
+        lines()
+    );
 }

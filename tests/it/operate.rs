@@ -221,6 +221,7 @@ async fn the_admin_token_is_asked_for(over: Over) {
         ("GET", "/status"),
         ("POST", "/drain"),
         ("POST", "/disconnect"),
+        ("POST", "/mute"),
         ("POST", "/games/x/abort"),
         ("GET", "/nothing"),
     ] {
@@ -250,18 +251,21 @@ async fn the_admin_token_is_asked_for(over: Over) {
 async fn what_is_wrong_is_answered(over: Over) {
     let scene = Scene::start(over, 1).await;
     let admin = scene.node(0).admin;
-    for (body, code) in [
-        (json!({}), "bad_message"),
-        (json!({"user": 3}), "bad_message"),
-        (json!({"user": "x", "seconds": -1}), "bad_message"),
-        (json!({"user": "x", "seconds": 10_000_000}), "bad_message"),
-        (json!({"user": "x".repeat(10_000)}), "bad_message"),
-    ] {
-        let reply = http::post(admin, "/disconnect", &[], body).await;
-        assert_eq!(
-            (reply.status.as_u16(), reply.json()["error"]["code"].clone()),
-            (400, json!(code))
-        );
+    for path in ["/disconnect", "/mute"] {
+        for body in [
+            json!({}),
+            json!({"user": 3, "seconds": 1}),
+            json!({"user": "x", "seconds": -1}),
+            json!({"user": "x", "seconds": 100_000_000}),
+            json!({"user": "x".repeat(10_000), "seconds": 1}),
+        ] {
+            let reply = http::post(admin, path, &[], body).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.json()["error"]["code"].clone()),
+                (400, json!("bad_message")),
+                "{path}"
+            );
+        }
     }
     let reply = http::get(admin, "/nothing").await;
     assert_eq!(

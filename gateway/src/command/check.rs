@@ -5,9 +5,10 @@ use crate::{
     config::{self, Config, Settings, layers},
     server,
 };
+use archive::{Store, sqlite_file, store::POSTGRES_CONNECTIONS};
 use pubsub::redis::{Facts, PARTITIONS_MAX};
 use serde::Serialize;
-use std::fmt::Write;
+use std::{fmt::Write, path::Path, time::Duration};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -117,6 +118,7 @@ pub async fn look(settings: &Settings, grace_seconds: u64) -> Vec<Finding> {
         ));
     }
     found.push(open_files(config, config::raise_open_files()));
+    let mut nodes = 1;
     if config.redis_url.is_empty() {
         found.push(data_dir(config));
     } else {
@@ -125,13 +127,24 @@ pub async fn look(settings: &Settings, grace_seconds: u64) -> Vec<Finding> {
             anyhow::Ok(pubsub::redis::inspect(&options).await?)
         };
         match asked.await {
-            Ok(facts) => found.extend(of_redis(config, &facts)),
+            Ok(facts) => {
+                // To be among the nodes writes the number of partitions where there is none, and this changes nothing.
+                if facts.iter().any(|facts| facts.partitions.is_some()) {
+                    nodes = super::nodes::reports(config)
+                        .await
+                        .map_or(1, |reports| reports.len().max(1));
+                }
+                found.extend(of_redis(config, &facts));
+            }
             Err(refused) => found.push(error(
                 "redis",
                 format!("{refused:#}"),
                 "mend this first: the rest of Redis could not be looked at",
             )),
         }
+    }
+    if let Some(url) = config.database() {
+        found.extend(database(&url, nodes).await);
     }
     found
 }
@@ -252,6 +265,113 @@ fn data_dir(config: &Config) -> Finding {
             "set --data-dir to a folder of this user",
         ),
     }
+}
+
+/// Oldest PostgreSQL, as it numbers itself.
+const POSTGRES_MIN: i32 = 150_000;
+
+/// How long a database is waited for.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(10);
+
+async fn database(url: &str, nodes: usize) -> Vec<Finding> {
+    if let Some(file) = sqlite_file(url) {
+        return vec![sqlite(&file)];
+    }
+    let asked = async {
+        let store = Store::connect(url)?;
+        let facts = store.inspect().await;
+        store.close().await;
+        facts
+    };
+    match tokio::time::timeout(DATABASE_PATIENCE, asked).await {
+        Ok(Ok(Some(facts))) => of_postgres(&facts, nodes),
+        Ok(Ok(None)) => vec![good("database", "SQLite, in memory")],
+        Ok(Err(why)) => vec![error(
+            "database",
+            format!("it cannot be asked: {why}"),
+            "see that PostgreSQL runs, and that --database-url has its right address, user, password and database; until then games are played and wait in the queue",
+        )],
+        Err(_) => vec![error(
+            "database",
+            format!(
+                "it does not answer within {} s",
+                DATABASE_PATIENCE.as_secs()
+            ),
+            "see that PostgreSQL runs, and that no firewall is between",
+        )],
+    }
+}
+
+fn sqlite(file: &Path) -> Finding {
+    let shown = file.display();
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // SQLite makes files beside the database, and rookery makes the data folder alone.
+    let place = if file.exists() { file } else { folder };
+    let place = place.ancestors().find(|path| path.exists());
+    let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let folder_is_writable = !folder.exists() || writable(folder);
+    match place.is_some_and(writable) && folder_is_writable {
+        true => good("database", format!("SQLite: {shown} can be written")),
+        false => error(
+            "database",
+            format!("SQLite: {shown} cannot be written, or files beside it"),
+            "set --database-url to a file in a folder of this user",
+        ),
+    }
+}
+
+/// What PostgreSQL says, to a cluster of so many nodes.
+fn of_postgres(facts: &archive::Facts, nodes: usize) -> Vec<Finding> {
+    let archive::Facts {
+        version,
+        version_number,
+        connections_max,
+        ..
+    } = facts;
+    let mut found = vec![match *version_number >= POSTGRES_MIN {
+        true => good("database", format!("PostgreSQL {version}")),
+        false => error(
+            "database",
+            format!("PostgreSQL {version} is too old"),
+            "upgrade it to 15 or newer",
+        ),
+    }];
+    let allowed = usize::try_from(*connections_max).unwrap_or(0);
+    let each = POSTGRES_CONNECTIONS as usize;
+    let words = format!(
+        "{allowed} connections allowed, {nodes} nodes take up to {}",
+        nodes * each
+    );
+    found.push(match nodes * each <= allowed {
+        true => good("database-connections", words),
+        false => warning(
+            "database-connections",
+            words,
+            format!("set max_connections in postgresql.conf to {each} for each node and some for others, and restart PostgreSQL; or put fewer nodes on it"),
+        ),
+    });
+    found.push(match (facts.unknown, facts.pending, facts.may_create) {
+        (0, 0, _) => good("database-tables", "they are up to date"),
+        (0, pending, true) => warning(
+            "database-tables",
+            format!("{pending} migrations are to come"),
+            "the first node of this release makes them at its start; back the database up before",
+        ),
+        (0, pending, false) => error(
+            "database-tables",
+            format!("{pending} migrations are to come, and this user may not make tables"),
+            "GRANT CREATE ON SCHEMA public to the user of --database-url",
+        ),
+        (unknown, _, _) => error(
+            "database-tables",
+            format!("they are a later release's: {unknown} migrations are not known to this one"),
+            "run the release that made them",
+        ),
+    });
+    found
 }
 
 /// Clocks that differ by more than this are told, in milliseconds: a node corrects it, but logs of several machines read strangely.
@@ -534,6 +654,43 @@ mod tests {
             ("my secret is that I have no secret!", Level::Warning),
         ] {
             assert_eq!(token_secret(secret).level, level, "{secret}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_postgres_is_told() {
+        type Change = fn(&mut archive::Facts);
+        let table: &[(Change, usize, &str, Level)] = &[
+            (|_| {}, 20, "", Level::Good),
+            (|_| {}, 21, "database-connections", Level::Warning),
+            (|f| f.version_number = 149_999, 1, "database", Level::Error),
+            (|f| f.pending = 1, 1, "database-tables", Level::Warning),
+            (
+                |f| (f.pending, f.may_create) = (1, false),
+                1,
+                "database-tables",
+                Level::Error,
+            ),
+            (|f| f.unknown = 1, 1, "database-tables", Level::Error),
+        ];
+        for (change, nodes, about, level) in table {
+            let mut facts = archive::Facts {
+                version: "15.4".to_owned(),
+                version_number: 150_004,
+                connections_max: 100,
+                pending: 0,
+                unknown: 0,
+                may_create: true,
+            };
+            change(&mut facts);
+            let found = of_postgres(&facts, *nodes);
+            let worst = found.iter().max_by_key(|finding| finding.level);
+            let worst = worst.expect("there are some");
+            assert_eq!(worst.level, *level, "{found:#?}");
+            if *level != Level::Good {
+                assert_eq!(worst.about, *about, "{found:#?}");
+                assert!(!worst.advice.is_empty(), "{found:#?}");
+            }
         }
     }
 

@@ -4,9 +4,10 @@
 //! Each spectator knows the number of the next frame that is meant for him. So whoever comes or goes while a walk is under
 //! way, and wherever he stands, nobody gets a frame twice, none is left out, and the newest frames never overtake.
 
-use crate::websocket::Frame;
+use crate::{metrics::Delivery, websocket::Frame};
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -34,6 +35,14 @@ struct Spectator {
     slot: u32,
     /// The next frame he gets.
     next: u64,
+}
+
+/// What not everybody has got.
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    /// Dropped with it, when the walk that hands it out is through.
+    _delivery: Option<Arc<Delivery>>,
 }
 
 /// One round to everybody.
@@ -88,7 +97,7 @@ pub struct Moved {
 pub struct Crowd {
     spectators: Vec<Spectator>,
     /// What not everybody has got, the first with the number `first`.
-    frames: VecDeque<Frame>,
+    frames: VecDeque<Waiting>,
     first: u64,
     waiting_len: usize,
     walk: Option<Walk>,
@@ -161,13 +170,22 @@ impl Crowd {
         }
     }
 
-    /// A frame for everybody. So many spectators are on this node.
-    pub fn push(&mut self, frame: Frame, spectators: usize, now: Instant) -> Start {
+    /// A frame for everybody, and what notes that all have got it. So many spectators are on this node.
+    pub fn push(
+        &mut self,
+        frame: Frame,
+        delivery: Option<Arc<Delivery>>,
+        spectators: usize,
+        now: Instant,
+    ) -> Start {
         if self.is_empty() {
             return Start::Known;
         }
         self.waiting_len += frame.queued_len();
-        self.frames.push_back(frame);
+        self.frames.push_back(Waiting {
+            frame,
+            _delivery: delivery,
+        });
         if self.waiting_len > WAITING_LEN_MAX {
             self.first = self.end();
             self.frames.clear();
@@ -242,7 +260,7 @@ impl Crowd {
         while self.first < walk.to {
             self.first += 1;
             let gone = self.frames.pop_front();
-            self.waiting_len -= gone.map_or(0, |frame| frame.queued_len());
+            self.waiting_len -= gone.map_or(0, |waiting| waiting.frame.queued_len());
         }
         if self.frames.is_empty() {
             // A quiet crowd holds no buffer.
@@ -263,7 +281,8 @@ impl Crowd {
 
     fn joined(&self, from: u64, to: u64) -> Frame {
         let index = |number: u64| usize::try_from(number - self.first).unwrap_or(usize::MAX);
-        Frame::joined(self.frames.range(index(from)..index(to)))
+        let frames = self.frames.range(index(from)..index(to));
+        Frame::joined(frames.map(|waiting| &waiting.frame))
     }
 }
 

@@ -2,7 +2,10 @@
 //! its groups goes the same way, so nothing overtakes anything.
 
 use super::engine::Admission;
-use crate::websocket::{Frame, Handler, Limits, Outbox, listen::Slot};
+use crate::{
+    metrics::Delivery,
+    websocket::{Frame, Handler, Limits, Outbox, listen::Slot},
+};
 use bytes::Bytes;
 use std::{
     cell::Cell,
@@ -87,6 +90,8 @@ pub(crate) enum Command {
         frame: Frame,
         to: To,
         spectators: usize,
+        /// Let go of when the last of them here was served; of an event.
+        delivery: Option<Arc<Delivery>>,
     },
     /// The group is no more.
     Dissolve(u64),

@@ -9,7 +9,10 @@ use super::{
     link::{Link, Membership, Standing},
     timers::Timers,
 };
-use crate::{metrics::meters, websocket::Frame};
+use crate::{
+    metrics::{Delivery, meters},
+    websocket::Frame,
+};
 use mio::{Events, Poll, Token};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -223,7 +226,8 @@ impl Shard {
                 frame,
                 to,
                 spectators,
-            } => self.broadcast(group, frame, to, spectators, now),
+                delivery,
+            } => self.broadcast(group, frame, to, spectators, delivery, now),
             Command::Dissolve(group) => self.dissolve(group),
             Command::Stop => {}
         }
@@ -352,7 +356,15 @@ impl Shard {
         touch(&mut self.touched, slot, link);
     }
 
-    fn broadcast(&mut self, group: u64, frame: Frame, to: To, spectators: usize, now: Instant) {
+    fn broadcast(
+        &mut self,
+        group: u64,
+        frame: Frame,
+        to: To,
+        spectators: usize,
+        delivery: Option<Arc<Delivery>>,
+        now: Instant,
+    ) {
         let Some(here) = self.groups.get_mut(&group) else {
             return;
         };
@@ -370,7 +382,7 @@ impl Shard {
         }
         if to.spectators {
             here.spectators = spectators;
-            let start = here.crowd.push(frame, spectators, now);
+            let start = here.crowd.push(frame, delivery, spectators, now);
             self.schedule(group, start, now);
         }
     }

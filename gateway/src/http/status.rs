@@ -3,7 +3,7 @@
 
 use crate::{
     node::Node,
-    status::{Report, Status},
+    status::{ArchiverState, Report, Status},
 };
 use axum::{
     Json,
@@ -120,6 +120,24 @@ fn page(status: &Status) -> String {
     }
     if !backplane.servers.is_empty() {
         text.push_str("</table>");
+    }
+    if let Some(archive) = &status.archive {
+        let archiver = match archive.archiver {
+            Some(ArchiverState::Working) => "working",
+            Some(ArchiverState::DatabaseAway) => "<span class=bad>waits for its database</span>",
+            None => "not on these nodes",
+        };
+        let queue = match (archive.queue_entries, archive.queue_age_ms) {
+            (Some(0), _) => "nothing waits".to_owned(),
+            (Some(entries), Some(age_ms)) => {
+                format!(
+                    "{entries} entries wait, the oldest for {} s",
+                    age_ms / 1_000
+                )
+            }
+            _ => "<span class=bad>the queue cannot be seen</span>".to_owned(),
+        };
+        let _ = write!(text, "<h2>Archive</h2><p>archiver {archiver}, {queue}</p>");
     }
     text.push_str("<h2>Busiest rooms</h2><table><tr><th>game<th>White<th>Black<th class=n>spectators<th class=n>plies</tr>");
     for game in &status.busiest {

@@ -196,7 +196,7 @@ impl Task {
             (_, true) => Audience::All,
             (_, false) => Audience::Spectators,
         };
-        self.members.broadcast(&frame, audience);
+        self.members.broadcast(&frame, audience, None);
     }
 
     /// After a snapshot: what was said before, if anything was. Loaded once a room; who comes before it is there gets it

@@ -123,9 +123,9 @@ impl Task {
                     .and_then(|event| Some(event.as_ref()?.at));
                 let delivery = at
                     .filter(|_| !self.members.is_empty())
-                    .map(|at| Delivery::begin(&self.node.delays, self.node.now().since(at)));
-                self.members.broadcast(frame, Audience::All);
-                drop(delivery);
+                    .map(|at| Delivery::begin(&self.node.delays, self.node.now().since(at)))
+                    .map(Arc::new);
+                self.members.broadcast(frame, Audience::All, delivery);
             }
             match pushed {
                 Ok(Some(event)) => self.happened(&event),

@@ -211,8 +211,11 @@ impl Task {
         for (color, told) in Color::ALL.into_iter().zip(told) {
             let change = self.presence_change(color);
             if change != told {
-                self.members
-                    .broadcast(&framed(ServerMessage::Presence(change)), Audience::All);
+                self.members.broadcast(
+                    &framed(ServerMessage::Presence(change)),
+                    Audience::All,
+                    None,
+                );
             }
         }
         self.tell_viewers();
@@ -279,7 +282,7 @@ impl Task {
         self.attending.viewers_told = count;
         self.attending.viewers_told_at = Some(now);
         self.members
-            .broadcast(&framed(self.viewers_message(count)), Audience::All);
+            .broadcast(&framed(self.viewers_message(count)), Audience::All, None);
     }
 }
 

@@ -18,6 +18,7 @@ use shared::{
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument;
 
 /// A flag falls this long after its deadline, for moves that are on their way, in milliseconds.
 pub const FLAG_GRACE_MS: i64 = 200;
@@ -157,6 +158,8 @@ impl Pending {
 
 /// Starts a room's task.
 pub(super) fn spawn(node: Arc<Node>, game: GameId, inbox: mpsc::Receiver<RoomInput>) {
+    // Of whoever opened it the room is independent.
+    let span = tracing::error_span!(parent: None, "room", room = %game);
     let room = super::room_of(&game);
     let feed = Feed::new(node.backplane.clone(), room.clone());
     let task = Task {
@@ -178,7 +181,7 @@ pub(super) fn spawn(node: Arc<Node>, game: GameId, inbox: mpsc::Receiver<RoomInp
         empty_since: None,
         node: node.clone(),
     };
-    node.tasks.spawn(task.run(inbox));
+    node.tasks.spawn(task.run(inbox).instrument(span));
 }
 
 /// Tells a room of members whom the fan-out skipped.
@@ -196,6 +199,7 @@ impl CatchUp for Skips {
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<RoomInput>) {
+        tracing::debug!("room opened");
         loop {
             self.mend();
             self.work();
@@ -217,6 +221,7 @@ impl Task {
                 () = tokio::time::sleep_until(wake_at) => self.tick(),
             }
         }
+        tracing::debug!("room closed");
         // What came in the meantime is for a room opened anew.
         inbox.close();
         let node = self.node.clone();

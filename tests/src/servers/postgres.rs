@@ -1,6 +1,6 @@
 //! One PostgreSQL server, with a directory of its own.
 
-use super::{Process, free_port, until};
+use super::{Certificates, Process, free_port, until};
 use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -29,19 +29,47 @@ impl PostgresServer {
         PostgresServer::start_with(&["fsync=off"]).await
     }
 
+    /// A server that speaks TLS, and nothing else to those who come by TCP.
+    pub async fn start_with_tls(certificates: &Certificates) -> PostgresServer {
+        let server = PostgresServer::new(&["fsync=off", "ssl=on"]);
+        server.make();
+        // It wants its key to be its own, and read by nobody else.
+        for (from, to) in [
+            (certificates.server(), "server.crt"),
+            (certificates.key(), "server.key"),
+        ] {
+            let to = server.data().join(to);
+            std::fs::copy(from, &to).expect("our own directory");
+            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600))
+                .expect("our own file");
+            if let Some((uid, gid)) = user() {
+                std::os::unix::fs::chown(&to, Some(uid), Some(gid)).expect("as root");
+            }
+        }
+        let rule = "hostssl all all 127.0.0.1/32 trust\n";
+        std::fs::write(server.data().join("pg_hba.conf"), rule).expect("our own file");
+        server.run();
+        server.wait_ready().await;
+        server
+    }
+
     /// A server with further settings.
     pub async fn start_with(settings: &[&str]) -> PostgresServer {
-        let server = PostgresServer {
+        let server = PostgresServer::new(settings);
+        server.make();
+        server.run();
+        server.wait_ready().await;
+        server
+    }
+
+    fn new(settings: &[&str]) -> PostgresServer {
+        PostgresServer {
             port: free_port(),
             dir: tempfile::tempdir().expect("a temporary directory"),
             settings: settings.iter().map(ToString::to_string).collect(),
             process: Mutex::default(),
             databases: AtomicU32::new(0),
-        };
-        server.make();
-        server.run();
-        server.wait_ready().await;
-        server
+        }
     }
 
     fn data(&self) -> PathBuf {

@@ -54,7 +54,7 @@ impl Rig {
     fn push(&mut self, ms: u64) -> Start {
         let frame = frame(self.pushed);
         self.pushed += 1;
-        self.crowd.push(frame, self.spectators, self.at(ms))
+        self.crowd.push(frame, None, self.spectators, self.at(ms))
     }
 
     fn step(&mut self) -> bool {
@@ -200,7 +200,7 @@ fn too_much_is_dropped_and_all_are_told() {
     rig.step();
     let large = Frame::text(&"x".repeat(100_000));
     for _ in 0..3 {
-        rig.crowd.push(large.clone(), MANY, rig.at(1));
+        rig.crowd.push(large.clone(), None, MANY, rig.at(1));
     }
     while rig.step() {}
     let next = rig.crowd.end_walk(MANY, rig.at(2));
@@ -258,7 +258,7 @@ proptest! {
                 Deed::Push => {
                     // Nothing is kept for nobody.
                     if !here.is_empty() {
-                        crowd.push(frame(pushed), 0, now);
+                        crowd.push(frame(pushed), None, 0, now);
                         pushed += 1;
                     }
                 }
@@ -310,4 +310,37 @@ proptest! {
             prop_assert!(check(got, pushed, true), "{:?} of {}", got, pushed);
         }
     }
+}
+
+#[test]
+fn an_event_is_delivered_when_the_walk_that_gathered_it_is_through() {
+    let delays = Arc::default();
+    let mut rig = Rig::new(MANY);
+    let push = |rig: &mut Rig, ms| {
+        let delivery = Arc::new(Delivery::begin(&delays, 0));
+        let held = Arc::downgrade(&delivery);
+        rig.crowd.push(frame(0), Some(delivery), MANY, rig.at(ms));
+        move || held.strong_count() > 0
+    };
+    let first = push(&mut rig, 0);
+    assert!(first(), "waits for its walk");
+    assert!(rig.crowd.begin(rig.at(0)));
+    while rig.crowd.step().is_some() {
+        assert!(first(), "somebody has not got it");
+    }
+    let [second, third] = [1, 2].map(|ms| push(&mut rig, ms));
+    rig.crowd.end_walk(MANY, rig.at(3));
+    assert!(!first() && second() && third());
+    // Two gathered in one window are delivered together.
+    assert!(rig.crowd.begin(rig.at(100)));
+    while rig.crowd.step().is_some() {}
+    assert!(second() && third());
+    rig.crowd.end_walk(MANY, rig.at(101));
+    assert!(!second() && !third());
+    // With nobody here, at once.
+    let mut empty = Crowd::default();
+    let delivery = Arc::new(Delivery::begin(&delays, 0));
+    let held = Arc::downgrade(&delivery);
+    empty.push(frame(0), Some(delivery), 0, rig.at(200));
+    assert_eq!(held.strong_count(), 0);
 }
