@@ -211,7 +211,11 @@ async fn check_tells_what_is_wrong_with_a_database() {
         of("database-connections"),
         "good 37 connections allowed, 1 nodes take up to 5"
     );
-    assert_eq!(of("database-tables"), "warning 1 migrations are to come");
+    assert!(
+        of("database-tables").ends_with(" migrations are to come"),
+        "{}",
+        of("database-tables")
+    );
     // It has looked and changed nothing.
     assert_eq!(check(&url).await("database-tables"), of("database-tables"));
     let store = archive::Store::open(&url).await.unwrap();
@@ -234,7 +238,7 @@ async fn check_tells_what_is_wrong_with_a_database() {
     assert!(check(&url).await("database").starts_with("good SQLite: "));
     assert!(!file.exists());
     // A folder that nobody may write, not even root.
-    assert!(check("sqlite:/proc/games.db").await("database").starts_with("error SQLite: "));
+    assert!(check("sqlite:/dev/null/games.db").await("database").starts_with("error SQLite: "));
 }
 
 /// The nodes that run are counted against what the database allows.

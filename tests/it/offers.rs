@@ -68,11 +68,22 @@ async fn offers_are_limited(over: Over) {
     game.white.may_not("offer_takeback", "too_early").await;
     game.white.may_not("offer_rematch", "too_early").await;
     game.plays(&["e4", "e5"]).await;
-    for (offer, decline, declined) in [
-        ("offer_draw", "decline_draw", "draw_declined"),
-        ("offer_takeback", "decline_takeback", "takeback_declined"),
+    for (offer, offered, decline, declined) in [
+        (
+            "offer_draw",
+            "draw_offered",
+            "decline_draw",
+            "draw_declined",
+        ),
+        (
+            "offer_takeback",
+            "takeback_offered",
+            "decline_takeback",
+            "takeback_declined",
+        ),
     ] {
         game.white.does(offer).await;
+        game.black.sees(offered).await;
         game.black.does(decline).await;
         // Before he sees that, the same request is taken for a repetition of the first.
         game.white.sees(declined).await;
@@ -83,11 +94,14 @@ async fn offers_are_limited(over: Over) {
     game.white.may_not("offer_draw", "too_early").await;
     game.plays(&["Re1", "b5"]).await;
     game.white.does("offer_draw").await;
+    game.black.sees("draw_offered").await;
     game.black.does("decline_draw").await;
     game.white.resigns().await;
     for round in 0..4 {
         if round < 3 {
             game.white.does("offer_rematch").await;
+            // Else his answer to this offer is taken for a repetition of the one before.
+            game.black.sees("rematch_offered").await;
             game.black.does("decline_rematch").await;
             game.white.sees("rematch_declined").await;
         } else {

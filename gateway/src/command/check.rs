@@ -312,7 +312,7 @@ fn sqlite(file: &Path) -> Finding {
     let place = if file.exists() { file } else { folder };
     let place = place.ancestors().find(|path| path.exists());
     let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    let folder_is_writable = !folder.exists() || writable(folder);
+    let folder_is_writable = !folder.exists() || (folder.is_dir() && writable(folder));
     match place.is_some_and(writable) && folder_is_writable {
         true => good("database", format!("SQLite: {shown} can be written")),
         false => error(

@@ -130,6 +130,8 @@ impl PostgresServer {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("games{number}");
         let mut command = program("createdb");
+        // Where it looks for certificates; those of whoever runs the tests are not its business, nor readable to it.
+        command.env("HOME", self.dir.path());
         command
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
             .args(["-U", "rookery", &name]);
