@@ -19,6 +19,13 @@ const WINDOW_PER_SPECTATOR: Duration = Duration::from_micros(25);
 /// one system call.
 pub const WINDOW_MAX: Duration = Duration::from_millis(100);
 
+/// A walk through a quiet crowd is put off for a millisecond for each so many spectators: a walk through thousands takes every core
+/// there is, and the players on other nodes, to whom the event is on its way just then, are to have it first.
+const SPECTATORS_PER_HEAD_START_MS: usize = 1_000;
+
+/// The longest head start, in milliseconds. The walk through such a crowd takes ten times as long.
+const HEAD_START_MS_MAX: usize = 5;
+
 /// Bytes that may wait for a walk: a minute of the busiest game. If it is more, whoever has not got it is skipped forward.
 const WAITING_LEN_MAX: usize = 256 * 1024;
 
@@ -28,6 +35,12 @@ pub fn window(spectators: usize) -> Duration {
     WINDOW_PER_SPECTATOR
         .saturating_mul(spectators)
         .min(WINDOW_MAX)
+}
+
+/// How long the walk through a quiet crowd is put off, with so many spectators on this node.
+pub fn head_start(spectators: usize) -> Duration {
+    let ms = (spectators / SPECTATORS_PER_HEAD_START_MS).min(HEAD_START_MS_MAX);
+    Duration::from_millis(ms as u64)
 }
 
 #[derive(Debug)]
@@ -195,10 +208,10 @@ impl Crowd {
             return Start::Known;
         }
         self.is_due = true;
-        match self.begun_at.map(|at| at + window(spectators)) {
-            Some(at) if at > now => Start::At(at),
-            _ => Start::Now,
-        }
+        let soonest = now + head_start(spectators);
+        let gathered = self.begun_at.map(|at| at + window(spectators));
+        let at = gathered.map_or(soonest, |at| at.max(soonest));
+        if at > now { Start::At(at) } else { Start::Now }
     }
 
     /// A walk begins, unless one is under way.

@@ -107,11 +107,18 @@ fn the_window_grows_with_the_crowd_and_no_further() {
 }
 
 #[test]
+fn players_have_a_head_start_before_a_crowd() {
+    for (spectators, ms) in [(0, 0), (999, 0), (1_000, 1), (4_999, 4), (MANY, 5)] {
+        assert_eq!(head_start(spectators), Duration::from_millis(ms));
+    }
+}
+
+#[test]
 fn while_it_is_quiet_each_frame_goes_out_at_once() {
     let mut rig = Rig::new(MANY);
     for ms in [0, 200, 400, 600] {
-        assert_eq!(rig.push(ms), Start::Now);
-        assert_eq!(rig.walk(ms), None);
+        assert_eq!(rig.push(ms), Start::At(rig.at(ms + 5)));
+        assert_eq!(rig.walk(ms + 5), None);
     }
     rig.all_got(&[&[0], &[1], &[2], &[3]]);
 }
@@ -119,7 +126,7 @@ fn while_it_is_quiet_each_frame_goes_out_at_once() {
 #[test]
 fn what_comes_thick_is_gathered_into_one_write_a_window() {
     let mut rig = Rig::new(MANY);
-    assert_eq!(rig.push(0), Start::Now);
+    assert_eq!(rig.push(0), Start::At(rig.at(5)));
     assert_eq!(rig.walk(0), None);
     assert_eq!(rig.push(20), Start::At(rig.at(100)));
     for ms in [40, 60, 80] {
@@ -130,7 +137,12 @@ fn what_comes_thick_is_gathered_into_one_write_a_window() {
     assert_eq!(rig.push(120), Start::At(rig.at(200)));
     assert_eq!(rig.walk(200), None);
     rig.all_got(&[&[0], &[1, 2, 3, 4], &[5]]);
-    assert_eq!(rig.push(350), Start::Now);
+    assert_eq!(rig.push(350), Start::At(rig.at(355)));
+    // It is no addition to the window.
+    let mut rig = Rig::new(MANY);
+    rig.walk(0);
+    assert_eq!(rig.push(98), Start::At(rig.at(103)));
+    assert_eq!(rig.push(99), Start::Known);
 }
 
 #[test]
