@@ -19,15 +19,21 @@ use std::{
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
+    time::Duration,
 };
 use world::{Plan, World};
 
 /// Seeds played when the environment does not say: four minutes of one core, unoptimised.
 const SEEDS: u64 = 2_000;
 
+/// How long a seed may take, of which most take a fifth of a second.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Plays one seed to its end. Answers what the checkers object to, and all that happened.
 fn play(plan: Plan) -> (Vec<String>, Vec<String>) {
+    let _watch = Watch::over(plan.seed);
     in_its_own_time(async move {
         let mut world = World::new(plan);
         world.play().await;
@@ -44,6 +50,23 @@ fn in_its_own_time<T>(what: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     runtime.block_on(what)
+}
+
+/// Ends the whole test run, with the seed's name, should this not be dropped in time: a seed that asks without pause, in no time,
+/// would never end, and nothing can end it from outside.
+struct Watch(#[expect(dead_code, reason = "it is dropped")] mpsc::Sender<()>);
+
+impl Watch {
+    fn over(seed: u64) -> Watch {
+        let (played, is_played) = mpsc::channel();
+        std::thread::spawn(move || {
+            if is_played.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("ROOKERY_SIM_SEED={seed}: not over after {PATIENCE:?}");
+                std::process::exit(101);
+            }
+        });
+        Watch(played)
+    }
 }
 
 fn setting(name: &str) -> Option<u64> {
