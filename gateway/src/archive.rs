@@ -1,10 +1,10 @@
 //! This node and the archive: it may run an archiver, reads games that nobody else remembers, and, where that is wanted, lets
 //! movers wait until their move is archived.
 
-use crate::status::ArchiverState;
 use crate::{
     config::{Config, Persistence},
     node::Node,
+    status::ArchiverState,
 };
 use ::archive::{Archiver, Options, Store, StoredLog, archiver::Pulse};
 use anyhow::Context;

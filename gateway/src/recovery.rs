@@ -12,7 +12,7 @@
 use crate::{
     archive::Archive,
     node::{Node, key_of},
-    room::{Live, count_restored, room_of},
+    room::{Live, count_restored, credit, room_of},
 };
 use ::archive::StoredLog;
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use pubsub::{
 };
 use shared::{
     Color, GameId, Timestamp,
-    game::{Command, Decision, Event, Game},
+    game::{Event, Game},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -186,7 +186,7 @@ async fn bring_back_alone(
     Ok(backplane.read(room, 0).await?.map(Found::Running))
 }
 
-/// The event that gives the side to move the time that it lost, if that is any.
+/// The events that give the side to move the time that it lost, if that is any.
 fn given_back(node: &Node, live: &Live, outages: &Outages) -> Vec<Event> {
     if !live.is_decidable() {
         return Vec::new();
@@ -196,10 +196,7 @@ fn given_back(node: &Node, live: &Live, outages: &Outages) -> Vec<Event> {
         .lost_at()
         .filter(|_| node.started_at() < live.game.clock_at());
     let ms = lost_ms(&live.game, at, lost_at, outages);
-    match live.game.decide(&Command::CreditClock { ms }, at) {
-        Ok(Decision::Append { events, .. }) => events,
-        _ => Vec::new(),
-    }
+    credit(&live.game, ms, at).unwrap_or_default()
 }
 
 /// How much of its time the side to move could not play in. `lost_at` is when the log was lost, where that is known, and no

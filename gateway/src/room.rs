@@ -19,6 +19,7 @@ pub use invitation::{INVITATION_TTL, Invitation};
 pub use live::{FoldError, Live};
 pub use presence::presence_of;
 pub(crate) use repair::count as count_restored;
+pub(crate) use submit::credit;
 pub use task::FLAG_GRACE_MS;
 
 use crate::{connection::Conn, node::Node, session::PlayerAsk};

@@ -24,7 +24,7 @@ mod played;
 mod record;
 
 pub use apply::Misfit;
-pub use clock::{CREDIT_MS_MIN, FIRST_MOVE_MS, FREE_PLIES, UNTIMED_FIRST_MOVE_MS, UNTIMED_MOVE_MS};
+pub use clock::{FIRST_MOVE_MS, FREE_PLIES, UNTIMED_FIRST_MOVE_MS, UNTIMED_MOVE_MS};
 pub use command::{Action, Command, Decision, MoveInput, Rejection};
 pub use decide::{
     ABSENCE_MS, LOG_EVENTS_MAX, LOG_EVENTS_RESERVED, OFFER_PLIES, REMATCH_MS, REMATCH_OFFERS_MAX,

@@ -5,13 +5,12 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::json;
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tests::{
-    cluster::{Over, rookery, until},
+    cluster::{Listening, Over, rookery, until},
     http,
     player::{BLITZ, Dial, Player, UNTIMED},
     scene::Scene,
@@ -266,16 +265,8 @@ async fn no_secret_is_ever_written() {
             .unwrap()
     };
     let mut child = start(&url);
-    let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut first)
-        .unwrap();
-    let mut words = first.split_whitespace();
-    let door: SocketAddr = words
-        .find_map(|word| word.strip_prefix("http="))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let listening = Listening::read(&mut child).unwrap();
+    let door = listening.http;
     let witness = std::sync::Arc::default();
     let mut alice = Player::comes("Alice", door, witness).await;
     let token = alice.token().to_owned();
@@ -303,7 +294,7 @@ async fn no_secret_is_ever_written() {
         let mut child = start(wrong);
         until("it gives up", async || child.try_wait().unwrap().is_some()).await;
     }
-    let said = std::fs::read_to_string(&log).unwrap() + &first;
+    let said = std::fs::read_to_string(&log).unwrap() + &listening.line;
     assert!(said.len() > 1_000, "{said}");
     for secret in ["hunter2", token.as_str(), token.split('.').nth(2).unwrap()] {
         if let Some(place) = said.find(secret) {
@@ -328,16 +319,7 @@ async fn lines_name_the_room_the_user_and_the_node() {
         .stderr(File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut first)
-        .unwrap();
-    let mut words = first.split_whitespace();
-    let door: SocketAddr = words
-        .find_map(|word| word.strip_prefix("http="))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let door = Listening::read(&mut child).unwrap().http;
     let witness: std::sync::Arc<tests::witness::Witness> = std::sync::Arc::default();
     let mut alice = Player::comes("Alice", door, witness.clone()).await;
     let mut bob = Player::comes("Bob", door, witness).await;

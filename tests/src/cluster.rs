@@ -8,7 +8,7 @@ mod panics;
 
 pub use backing::Over;
 pub use binary::path as rookery;
-pub use node::Node;
+pub use node::{Listening, Node};
 
 use crate::servers::{RedisCluster, RedisSentinels, RedisServer, Tunnel, free_port};
 use backing::Backing;

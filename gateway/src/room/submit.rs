@@ -23,7 +23,7 @@ use metrics::counter;
 use pubsub::{Answer, Append, Appended, Log, Outages};
 use shared::{
     Color, Seq, Timestamp,
-    game::{CREDIT_MS_MIN, Command, Decision, Event, EventBody, Game, Rejection},
+    game::{Command, Decision, Event, EventBody, Game, Rejection},
     protocol::{ErrorCode, ServerMessage, close::CloseCode, server::Ack},
 };
 use std::{sync::Arc, time::Duration};
@@ -192,7 +192,9 @@ impl Task {
                 self.job = Some(Job::outages(self, pending));
                 return None;
             }
-            if let Some(events) = credit(&live.game, &outages, at) {
+            let at = at.max(live.game.last_at());
+            let ms = outages.lost_between(live.game.clock_at().0, at.0);
+            if let Some(events) = credit(&live.game, ms, at) {
                 pending.attempts += 1;
                 self.job = Some(self.append(live, pending, events, None, true));
                 return None;
@@ -601,13 +603,8 @@ fn begins_a_game(events: &[Event]) -> bool {
     events.iter().any(rematch)
 }
 
-/// What the side to move lost to outages, if that is worth an event.
-fn credit(game: &Game, outages: &Outages, at: Timestamp) -> Option<Vec<Event>> {
-    let at = at.max(game.last_at());
-    let ms = outages.lost_between(game.clock_at().0, at.0);
-    if ms < CREDIT_MS_MIN {
-        return None;
-    }
+/// The events that give the side to move so many milliseconds back, if that is worth any.
+pub(crate) fn credit(game: &Game, ms: i64, at: Timestamp) -> Option<Vec<Event>> {
     match game.decide(&Command::CreditClock { ms }, at) {
         Ok(Decision::Append { events, .. }) => Some(events),
         _ => None,

@@ -222,21 +222,44 @@ fn process(name: &str, flags: &[String], logs: &Path) -> (Life, SocketAddr, Sock
         .stderr(File::create(&log).expect("a log"))
         .spawn()
         .expect("rookery starts");
-    let mut first = String::new();
-    let stdout = child.stdout.take().expect("piped");
-    let read = BufReader::new(stdout).read_line(&mut first);
-    let address = |key: &str| {
-        first
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix(key)?.parse().ok())
+    let listening = match Listening::read(&mut child) {
+        Ok(listening) => listening,
+        Err(first) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            tell_log(name, &log);
+            panic!("{name} said {first:?} first");
+        }
     };
-    let (Ok(_), Some(http), Some(admin)) = (read, address("http="), address("admin=")) else {
-        let _ = child.kill();
-        let _ = child.wait();
-        tell_log(name, &log);
-        panic!("{name} said {first:?} first");
-    };
-    (Life::Process(child, log), http, admin)
+    (Life::Process(child, log), listening.http, listening.admin)
+}
+
+/// What `rookery serve` says first.
+#[derive(Debug)]
+pub struct Listening {
+    /// The line.
+    pub line: String,
+    /// The public port.
+    pub http: SocketAddr,
+    /// The admin port.
+    pub admin: SocketAddr,
+}
+
+impl Listening {
+    /// Waits for it, on a standard output that is piped. If it is something else, that is the error.
+    pub fn read(child: &mut Child) -> Result<Listening, String> {
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped");
+        let read = BufReader::new(stdout).read_line(&mut line);
+        let address = |key: &str| {
+            let mut words = line.split_whitespace();
+            words.find_map(|word| word.strip_prefix(key)?.parse().ok())
+        };
+        match (read, address("http="), address("admin=")) {
+            (Ok(_), Some(http), Some(admin)) => Ok(Listening { line, http, admin }),
+            _ => Err(line),
+        }
+    }
 }
 
 /// What a process wrote is shown with a test that fails.
