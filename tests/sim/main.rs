@@ -15,6 +15,7 @@ mod wire;
 mod world;
 
 use std::{
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex,
@@ -61,7 +62,12 @@ impl Watch {
         let (played, is_played) = mpsc::channel();
         std::thread::spawn(move || {
             if is_played.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("ROOKERY_SIM_SEED={seed}: not over after {PATIENCE:?}");
+                // Not by `eprintln!`, which the test harness keeps until the test is over.
+                let mut stderr = std::io::stderr();
+                let _ = writeln!(
+                    stderr,
+                    "ROOKERY_SIM_SEED={seed}: not over after {PATIENCE:?}"
+                );
                 std::process::exit(101);
             }
         });
