@@ -207,6 +207,15 @@ impl Ear {
         Ear(subscription)
     }
 
+    /// Comes to a room in which something was published before, at a node that may listen at a replica, where some of that may
+    /// still be on its way; and has heard all of it.
+    pub async fn late(node: &dyn Backplane, room: &Room) -> Ear {
+        let mut ear = Ear::new(node, room).await;
+        node.publish(room, message("late", "")).await.unwrap();
+        while ear.message().await.topic != "late" {}
+        ear
+    }
+
     /// The next signal, which must come.
     pub async fn next(&mut self) -> Signal {
         soon("a signal", self.0.recv())

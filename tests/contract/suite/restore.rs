@@ -36,7 +36,7 @@ pub async fn a_log_that_is_gone_comes_back(nodes: Nodes) {
 pub async fn a_log_that_lost_its_end_gets_it_back(nodes: Nodes) {
     let room = nodes.room("short");
     let epoch = create(&*nodes.a, &room, &["a", "b"]).await;
-    let mut ear = Ear::new(&*nodes.c, &room).await;
+    let mut ear = Ear::late(&*nodes.c, &room).await;
     let answer = restored(&*nodes.b, &room, restore(&epoch, &["a", "b", "c", "d"])).await;
     assert_eq!(
         answer,
@@ -58,7 +58,7 @@ pub async fn a_log_that_lost_its_end_gets_it_back(nodes: Nodes) {
 pub async fn a_log_that_holds_all_is_left_alone(nodes: Nodes) {
     let room = nodes.room("held");
     let epoch = create(&*nodes.a, &room, &["a", "b", "c"]).await;
-    let mut ear = Ear::new(&*nodes.c, &room).await;
+    let mut ear = Ear::late(&*nodes.c, &room).await;
     for texts in [&["a"][..], &["a", "b", "c"]] {
         let answer = restored(&*nodes.b, &room, restore(&epoch, texts)).await;
         let epoch = epoch.clone();
@@ -86,7 +86,7 @@ pub async fn a_log_that_holds_all_is_left_alone(nodes: Nodes) {
 pub async fn of_two_branches_the_logs_holds_under_a_new_life(nodes: Nodes) {
     let room = nodes.room("forked");
     let epoch = create(&*nodes.a, &room, &["a", "b", "x"]).await;
-    let mut ear = Ear::new(&*nodes.c, &room).await;
+    let mut ear = Ear::late(&*nodes.c, &room).await;
     let mut lives = Vec::new();
     for (node, texts) in [
         (&nodes.a, &["a", "b", "c", "d"][..]),
