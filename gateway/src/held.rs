@@ -2,10 +2,14 @@
 //! theirs: a game that ended and was left by all just before Redis lost its data comes back from here.
 //!
 //! Where there is an archive, that is when it has committed them; where there is none, after some time. Room for them is bounded.
-//! When an archive that is away lets it fill, this node begins no more games (`Node::takes_new_games`); running ones go on.
+//! When an archive that is away lets it fill, this node begins no more games (`Node::takes_new_games`); running ones go on. Logs
+//! are kept packed, so that an archive may be away for long before that.
+
+mod packed;
 
 use crate::{archive::Archive, node::Node, room::count_restored};
 use futures::{StreamExt, stream};
+use packed::Packed;
 use pubsub::{Answer, QueuePosition, Restore, Restored, Room};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,8 +21,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Bytes of events kept: some thousand games of eighty plies. Where no archive takes them, the oldest go when it is more. Where
-/// one will, no game is begun any more.
+/// Bytes kept: some ten thousand games of eighty plies. Where no archive takes them, the oldest go when it is more. Where one
+/// will, no game is begun any more.
 pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The games that run when no more are begun may take this many times [`HELD_BYTES_MAX`] before the oldest go all the same: the
@@ -28,11 +32,8 @@ const HELD_TIMES_MAX: usize = 2;
 /// How long a log is kept where no archive will say that it has it. Whatever Redis loses it has lost by then.
 const HELD_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// What an entry costs besides its events' text.
-const ENTRY_LEN: usize = 256;
-
-/// The same of an event.
-const EVENT_LEN: usize = 64;
+/// What an entry costs besides its packed events.
+const ENTRY_LEN: usize = 384;
 
 /// Logs restored, or asked about, at the same time. Each is one call; all must be done within [`pubsub::RESTORE_SETTLE`], if possible.
 const RESTORED_AT_ONCE: usize = 64;
@@ -67,7 +68,7 @@ struct Kept {
 
 #[derive(Debug)]
 struct Entry {
-    log: Arc<Restore>,
+    log: Arc<Packed>,
     len: usize,
     number: u64,
     since: Instant,
@@ -79,18 +80,18 @@ struct Entry {
 #[derive(Debug, Clone)]
 struct Waiting {
     room: Room,
-    log: Arc<Restore>,
+    log: Arc<Packed>,
     number: u64,
     queued: Option<QueuePosition>,
 }
 
 impl Held {
     /// Keeps the log of a room that closes, in the place of what was kept of it before.
-    pub fn keep(&self, room: Room, log: Restore) {
+    pub fn keep(&self, room: Room, log: &Restore) {
+        let log = Packed::new(log);
         let mut kept = self.kept();
         kept.drop_room(&room);
-        let text: usize = log.events.iter().map(|event| event.len() + EVENT_LEN).sum();
-        let (len, number) = (text + ENTRY_LEN, kept.next);
+        let (len, number) = (log.len() + ENTRY_LEN, kept.next);
         kept.next += 1;
         kept.bytes += len;
         kept.order.insert(number, room.clone());
@@ -106,8 +107,8 @@ impl Held {
 
     /// What is kept of a room.
     pub fn get(&self, room: &Room) -> Option<Restore> {
-        let kept = self.kept();
-        kept.rooms.get(room).map(|entry| (*entry.log).clone())
+        let log = self.kept().rooms.get(room).map(|entry| entry.log.clone());
+        log.map(|log| log.unpack())
     }
 
     /// A room's log need not be kept any more.
@@ -268,7 +269,7 @@ async fn restore_all(node: &Arc<Node>) {
 
 async fn restore(node: &Node, waiting: &Waiting) -> Answer<Restored> {
     let room = &waiting.room;
-    let restored = node.backplane.restore(room, (*waiting.log).clone()).await?;
+    let restored = node.backplane.restore(room, waiting.log.unpack()).await?;
     count_restored(&restored);
     if let Restored::Forked { epoch, at, .. } = &restored {
         tracing::error!(%room, %epoch, at, "two branches of one log: the backplane's holds");
@@ -314,6 +315,7 @@ async fn find_in_queue(node: &Node, waiting: &Waiting) -> Answer<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::random::Random;
     use bytes::Bytes;
     use pubsub::{Epoch, queue::Place};
 
@@ -321,10 +323,12 @@ mod tests {
         Room::parse(&format!("room{number}")).unwrap()
     }
 
+    /// So many bytes that cannot be packed.
     fn log(len: usize) -> Restore {
+        let noise = Random::seeded(7).base62(len);
         Restore {
             epoch: Epoch::new(1, "a"),
-            events: vec![Bytes::from(vec![b'x'; len])],
+            events: vec![Bytes::from(noise)],
             deadline: None,
         }
     }
@@ -342,7 +346,7 @@ mod tests {
         let held = Held::default();
         held.bound(3_000);
         for number in 0..3 {
-            held.keep(room(number), log(1_000));
+            held.keep(room(number), &log(1_000));
         }
         assert!(held.is_full());
         for waiting in held.all() {
@@ -353,7 +357,7 @@ mod tests {
         assert_eq!(held.all().len(), 3, "they are not archived yet");
         // Opened and closed again meanwhile: what is known of before is not true of now.
         let before = held.all();
-        held.keep(room(0), log(1_000));
+        held.keep(room(0), &log(1_000));
         for waiting in before {
             held.archived(&waiting);
         }
@@ -365,7 +369,7 @@ mod tests {
         held.tidy(true);
         assert_eq!(held.bytes(), 0);
         for number in 0..20 {
-            held.keep(room(number), log(1_000));
+            held.keep(room(number), &log(1_000));
         }
         held.tidy(true);
         assert!(held.is_full() && held.bytes() <= HELD_TIMES_MAX * 3_000);
@@ -375,20 +379,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_are_dropped_when_it_is_too_much_or_long_ago() {
-        let held = Held::default();
+        let (held, bytes_max) = (Held::default(), 100_000);
+        held.bound(bytes_max);
         for number in 0..5 {
-            held.keep(room(number), log(HELD_BYTES_MAX / 4));
+            held.keep(room(number), &log(bytes_max / 4));
         }
         // Came again: is the newest, and counted once.
-        held.keep(room(0), log(10));
+        held.keep(room(0), &log(10));
         held.tidy(false);
         assert_eq!(held.get(&room(1)), None);
         for number in [0, 2, 3, 4] {
             assert!(held.get(&room(number)).is_some(), "{number}");
         }
-        assert!(held.bytes() <= HELD_BYTES_MAX);
+        assert!(held.bytes() <= bytes_max);
         tokio::time::advance(HELD_FOR / 2).await;
-        held.keep(room(9), log(10));
+        held.keep(room(9), &log(10));
         tokio::time::advance(HELD_FOR / 2).await;
         held.tidy(false);
         assert_eq!(held.all().len(), 1);

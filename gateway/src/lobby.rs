@@ -141,14 +141,23 @@ impl Lobby {
                 color,
                 key,
             } => {
-                if !node.takes_new_games() {
-                    conn.say(&crate::session::archive_behind(None), id.as_ref());
-                    return Ok(());
+                let record =
+                    key.map(|key| crate::node::key_of("invited", &[user.id.as_str(), &key]));
+                // What was granted before is answered as before, whatever holds by now.
+                let is_repeated = match &record {
+                    Some(record) => node.backplane.get(record).await?.is_some(),
+                    None => false,
+                };
+                if !is_repeated {
+                    if !node.takes_new_games() {
+                        conn.say(&crate::session::archive_behind(None), id.as_ref());
+                        return Ok(());
+                    }
+                    if !self.has_room(node, conn, id.as_ref(), &user).await? {
+                        return Ok(());
+                    }
                 }
-                if !self.has_room(node, conn, id.as_ref(), &user).await? {
-                    return Ok(());
-                }
-                let game = self.invite(node, user, time_control, color, key).await?;
+                let game = self.invite(node, user, time_control, color, record).await?;
                 let invite_url = format!("/game/{game}");
                 let added = ServerMessage::GameAdded(GameAdded {
                     game_id: game.clone(),
@@ -183,11 +192,10 @@ impl Lobby {
         by: Player,
         time_control: Option<TimeControl>,
         color: shared::protocol::client::ColorChoice,
-        key: Option<String>,
+        record: Option<String>,
     ) -> Answer<GameId> {
         let mut game = node.random.game_id();
-        if let Some(key) = key {
-            let record = crate::node::key_of("invited", &[by.id.as_str(), &key]);
+        if let Some(record) = record {
             let mine = Bytes::from(game.to_string());
             let earlier = node
                 .backplane

@@ -82,16 +82,19 @@ async fn a_player_with_two_tabs_is_there_until_the_last_is_closed(over: Over) {
         .await;
     };
     both(true).await;
+    // A node tells of this viewer together with the tab, or later; and so of the next one with the going of the first.
+    let mut with_tab = scene.player("Viewer beside the tab", 2).await;
+    with_tab.watches(&game.id).await;
+    sees_viewers(&mut game.white, 1).await;
     while game
         .white
         .has_heard(|message| message["type"] == "presence")
         .is_some()
     {}
     game.black.hangs_up().await;
-    // The node he left tells of this viewer together with his going, or later.
     let mut viewer = scene.player("Viewer", 1).await;
     viewer.watches(&game.id).await;
-    sees_viewers(&mut game.white, 1).await;
+    sees_viewers(&mut game.white, 2).await;
     let gone =
         |message: &Value| message["type"] == "presence" && message["payload"]["online"] == false;
     assert!(game.white.has_heard(gone).is_none());

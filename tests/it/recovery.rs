@@ -291,17 +291,22 @@ fn held(scene: &Scene) -> usize {
     scene.node(0).inside().held.bytes()
 }
 
+/// Less than what one game takes.
+const HELD_MAX: usize = 500;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_too_much_waits_for_the_archive_no_game_is_begun() {
     let server = PostgresServer::start().await;
     let url = server.database();
     let scene = Scene::with(Over::Redis, 1, &["--database-url", &url]).await;
     let store = Store::open(&url).await.unwrap();
-    scene.node(0).inside().held.bound(1_000);
+    scene.node(0).inside().held.bound(HELD_MAX);
     let mut running = scene.game(UNTIMED, 0, 0).await;
     let mut ended = scene.game(UNTIMED, 0, 0).await;
     let mut inviter = scene.player("Inviter", 0).await;
-    let invitation = inviter.invites(UNTIMED, "white").await;
+    let keyed = json!({"timeControl": null, "color": "white", "key": "mine"});
+    let added = inviter.asks("create_game", keyed.clone()).await;
+    let invitation = added["payload"]["gameId"].as_str().unwrap().to_owned();
     let mut guest = scene.player("Guest", 0).await;
     running.plays(&["e4"]).await;
     has(&store, &running.id, 2).await;
@@ -314,13 +319,16 @@ async fn while_too_much_waits_for_the_archive_no_game_is_begun() {
     for person in [&mut left.white, &mut left.black] {
         person.requests("leave_room").await;
     }
-    until("the room is closed", async || held(&scene) > 1_000).await;
+    until("the room is closed", async || held(&scene) > HELD_MAX).await;
     let seek = json!({"name": "Guest"});
     let refusal = guest.is_refused("unavailable", "init_game", seek).await;
     let message = refusal["message"].as_str().unwrap();
     assert!(message.contains("archive"), "{message}");
     let create = json!({"timeControl": null, "color": "white"});
     guest.is_refused("unavailable", "create_game", create).await;
+    // Who asks once more for what he was granted is answered as before.
+    let again = inviter.asks("create_game", keyed).await;
+    assert_eq!(again["payload"], added["payload"]);
     let join = json!({"gameId": invitation});
     guest.is_refused("unavailable", "join_game", join).await;
     ended.black.may_not("accept_rematch", "unavailable").await;

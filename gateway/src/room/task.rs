@@ -226,7 +226,7 @@ impl Task {
         inbox.close();
         let node = self.node.clone();
         if let State::Live(live) = &self.state {
-            node.held.keep(self.room.clone(), live.held());
+            node.held.keep(self.room.clone(), &live.held());
         }
         let game = self.game.clone();
         node.rooms.closed(&game);
