@@ -1,4 +1,7 @@
 //! Being there, and when nobody was, over all partitions.
+//!
+//! One node's beat is enough for all. So a node looks first, which costs the server little, and beats where nobody has just done so
+//! or something has happened that it does not know of: with a hundred nodes a partition is beaten a few times a second, not a hundred.
 
 use super::{
     Shared, every::PORTION, keys::Partition, log::odd, rooms::millis, script, topology::Shard,
@@ -17,9 +20,19 @@ use tokio::{task::JoinSet, time::Instant};
 /// How long one server is waited for: a beat that is late is worth no more than the next.
 const SERVER_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// Somebody's beat that is no older than this is as good as an own one: the next look comes long before silence counts.
+const RECENT_MS: Millis = 500;
+
 /// What is known of each partition's outages.
 #[derive(Debug)]
-pub(super) struct Pulse(Vec<Mutex<Outages>>);
+pub(super) struct Pulse(Vec<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    outages: Outages,
+    /// End of the last outage that the server told of; 0 if of none. More may be known here, if the server lost its data.
+    told: Millis,
+}
 
 impl Pulse {
     pub fn new(partitions: u16) -> Pulse {
@@ -27,9 +40,33 @@ impl Pulse {
     }
 
     /// `None` for a partition that there is not.
-    fn of(&self, partition: Partition) -> Option<MutexGuard<'_, Outages>> {
-        let outages = self.0.get(usize::from(partition.0))?;
-        Some(outages.lock().unwrap_or_else(PoisonError::into_inner))
+    fn of(&self, partition: Partition) -> Option<MutexGuard<'_, Known>> {
+        let known = self.0.get(usize::from(partition.0))?;
+        Some(known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the last beat says, seen at `now`: true if it is recent, and nothing has happened that is not known here.
+    fn glance(&self, partition: Partition, now: Millis, last: &Value) -> bool {
+        let Value::BulkString(last) = last else {
+            return false;
+        };
+        let text = std::str::from_utf8(last).unwrap_or_default();
+        let Some((at, ended)) = text.split_once(' ') else {
+            return false;
+        };
+        let (Ok(at), Ok(ended)) = (at.parse::<Millis>(), ended.parse::<Millis>()) else {
+            return false;
+        };
+        let Some(mut known) = self.of(partition) else {
+            return false;
+        };
+        // Who has never asked knows nothing.
+        let has_asked = known.outages.until > 0;
+        let settles = has_asked && known.told == ended && (0..RECENT_MS).contains(&(now - at));
+        if settles {
+            known.outages.until = known.outages.until.max(at);
+        }
+        settles
     }
 
     fn learn(&self, partition: Partition, answer: Value) -> Answer<bool> {
@@ -41,10 +78,12 @@ impl Pulse {
         while let (Some(from), Some(to)) = (numbers.next(), numbers.next()) {
             known.push(Outage { from, to });
         }
+        let told = known.last().map_or(0, |outage| outage.to);
         let heard = Outages { known, until };
-        Ok(self
-            .of(partition)
-            .is_some_and(|mut known| known.learn(heard)))
+        Ok(self.of(partition).is_some_and(|mut known| {
+            known.told = told;
+            known.outages.learn(heard)
+        }))
     }
 }
 
@@ -74,9 +113,13 @@ impl Shared {
         let until = Instant::now() + SERVER_TIMEOUT;
         let mut news = false;
         for partitions in shard.partitions.chunks(PORTION) {
+            let partitions = self.silent(shard, partitions, until).await?;
+            if partitions.is_empty() {
+                continue;
+            }
             let command = |partition| self.beat_command(partition);
             let answers = self
-                .ask_each(shard, partitions, Some(&script::BEAT), until, command)
+                .ask_each(shard, &partitions, Some(&script::BEAT), until, command)
                 .await?;
             for (partition, answer) in answers {
                 if let Some(answer) = self.unless_error(answer) {
@@ -87,10 +130,33 @@ impl Shared {
         Some(news)
     }
 
+    /// Those of the partitions that nobody has just beaten, or that have news.
+    async fn silent(
+        &self,
+        shard: &Shard,
+        partitions: &[Partition],
+        until: Instant,
+    ) -> Option<Vec<Partition>> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        for partition in partitions {
+            pipeline.cmd("GET").arg(self.keys.beat(*partition));
+        }
+        let mut answers = shard.link.ask_all(&pipeline, until).await.ok()?.into_iter();
+        let (seconds, us): (Millis, Millis) = redis::from_redis_value(answers.next()?).ok()?;
+        let now = seconds * 1_000 + us / 1_000;
+        let glanced = partitions.iter().zip(answers);
+        let silent = glanced.filter(|(partition, last)| !self.pulse.glance(**partition, now, last));
+        Some(silent.map(|(partition, _)| *partition).collect())
+    }
+
     fn beat_command(&self, partition: Partition) -> Cmd {
         let keys = [self.keys.beat(partition), self.keys.outages(partition)];
         let mut command = script::BEAT.on(keys.iter().map(String::as_str));
-        let last = self.pulse.of(partition).map_or(0, |known| known.until);
+        let last = self
+            .pulse
+            .of(partition)
+            .map_or(0, |known| known.outages.until);
         command
             .arg(last)
             .arg(OUTAGE_MIN_MS)
@@ -113,6 +179,6 @@ impl Shared {
 
     pub fn outages_known(&self, room: &Room) -> Outages {
         let known = self.pulse.of(self.keys.of_room(room));
-        known.map(|known| known.clone()).unwrap_or_default()
+        known.map(|known| known.outages.clone()).unwrap_or_default()
     }
 }

@@ -73,9 +73,24 @@ impl Shared {
         let until = Instant::now() + SERVER_TIMEOUT;
         let mut due = Vec::new();
         for partitions in shard.partitions.chunks(PORTION) {
+            // A look costs the server less than a script that finds another node at it.
+            let holder = |partition| {
+                let mut command = redis::cmd("GET");
+                command.arg(self.keys.sweeper(partition));
+                command
+            };
+            let held = self
+                .ask_each(shard, partitions, None, until, holder)
+                .await?;
+            let is_others = |holder: &Value| matches!(holder, Value::BulkString(name) if name != question.node.as_bytes());
+            let ours = held.into_iter().filter(|(_, holder)| !is_others(holder));
+            let ours: Vec<Partition> = ours.map(|(partition, _)| partition).collect();
+            if ours.is_empty() {
+                continue;
+            }
             let command = |partition| self.question(partition, question);
             let answers = self
-                .ask_each(shard, partitions, Some(&script::SWEEP), until, command)
+                .ask_each(shard, &ours, Some(&script::SWEEP), until, command)
                 .await?;
             for (_, answer) in answers {
                 if let Some(Value::Array(items)) = self.unless_error(answer) {
