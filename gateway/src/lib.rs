@@ -28,6 +28,8 @@ pub mod server;
 pub mod session;
 pub mod status;
 pub mod sweeper;
+#[cfg(feature = "otel")]
+pub mod traces;
 pub mod websocket;
 
 pub use config::Config;

@@ -24,6 +24,12 @@ pub fn belong_to(node: &str) {
     let _ = NODE.set(node.to_owned());
 }
 
+/// Its name, once it is known.
+#[cfg(feature = "otel")]
+pub(crate) fn node() -> Option<&'static str> {
+    NODE.get().map(String::as_str)
+}
+
 /// Begins the log, on standard error. `RUST_LOG` says how much.
 pub fn begin(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));

@@ -196,6 +196,14 @@ fn run(config: Config, command: impl AsyncFnOnce(Config) -> anyhow::Result<()>) 
     }
     // rustls asks for its cryptography to be named; needed by rediss:// URLs.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    #[cfg(feature = "otel")]
+    let _traces = match gateway::traces::begin() {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("rookery: {error:#}");
+            return ExitCode::from(WRONG_SETTINGS);
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -323,6 +323,8 @@ pub struct Delivery {
     /// How old the event was when it set out.
     age_ms: i64,
     begun: Instant,
+    #[cfg(feature = "otel")]
+    trace: Option<crate::traces::Trace>,
 }
 
 impl Delivery {
@@ -332,7 +334,16 @@ impl Delivery {
             delays: delays.clone(),
             age_ms,
             begun: Instant::now(),
+            #[cfg(feature = "otel")]
+            trace: None,
         }
+    }
+
+    /// Its end is told to that trace as well.
+    #[cfg(feature = "otel")]
+    pub fn traced(mut self, trace: Option<crate::traces::Trace>) -> Delivery {
+        self.trace = trace;
+        self
     }
 }
 
@@ -340,6 +351,10 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         let way_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.delays.note(self.age_ms.saturating_add(way_ms));
+        #[cfg(feature = "otel")]
+        if let Some(trace) = &self.trace {
+            trace.delivered(self.begun);
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod repeats;
 mod rooms;
 mod siege;
 mod slow;
+mod traces;
 
 /// Makes each scenario a test over every backing it is good for: `embedded` and `redis`, or those that are named.
 macro_rules! scenarios {

@@ -123,8 +123,13 @@ impl Task {
                     .and_then(|event| Some(event.as_ref()?.at));
                 let delivery = at
                     .filter(|_| !self.members.is_empty())
-                    .map(|at| Delivery::begin(&self.node.delays, self.node.now().since(at)))
-                    .map(Arc::new);
+                    .map(|at| Delivery::begin(&self.node.delays, self.node.now().since(at)));
+                #[cfg(feature = "otel")]
+                let delivery = delivery.map(|delivery| {
+                    let trace = crate::traces::Trace::of(&self.room, &live.epoch, live.end() - 1);
+                    delivery.traced(trace)
+                });
+                let delivery = delivery.map(Arc::new);
                 self.members.broadcast(frame, Audience::All, delivery);
             }
             match pushed {

@@ -299,10 +299,18 @@ impl Task {
             deadline: live.game.deadline_after(&events).map(|at| at.0),
         };
         let (backplane, room) = (self.node.backplane.clone(), self.room.clone());
+        #[cfg(feature = "otel")]
+        let came = pending.since;
         let future = async move {
             let asked = Instant::now();
             let answer = backplane.append(&room, append).await;
             meters().append_seconds.record(asked.elapsed());
+            #[cfg(feature = "otel")]
+            if let Ok(Appended::Appended { epoch, .. }) = &answer
+                && let Some(trace) = crate::traces::Trace::of(&room, epoch, expected)
+            {
+                trace.appended(came.into_std(), asked.into_std());
+            }
             counter!("rookery_appends_total", "outcome" => outcome(&answer)).increment(1);
             Done::Appended(answer)
         }
