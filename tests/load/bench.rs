@@ -309,7 +309,7 @@ pub struct MillionArgs {
     #[arg(long, default_value_t = 100.0)]
     seconds: f64,
     /// Connections opened a second.
-    #[arg(long, default_value_t = 15_000.0)]
+    #[arg(long, default_value_t = 4_000.0)]
     ramp: f64,
     /// Measure once more with pings after so many seconds of silence.
     #[arg(long)]

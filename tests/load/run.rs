@@ -159,7 +159,15 @@ pub async fn measure(
         ),
     };
     if let Some(per_second) = work.reconnect {
-        figures.returned = Some(run.reconnect(per_second).await?);
+        // What was measured before is told all the same.
+        match run.reconnect(per_second).await {
+            Ok(returned) => figures.returned = Some(returned),
+            Err(error) => {
+                run.bar
+                    .suspend(|| eprintln!("load: {}: {error:#}", figures.name));
+                figures.failed += 1;
+            }
+        }
     }
     run.bar.finish_and_clear();
     figures.heartbeat_seconds = heartbeat_seconds;

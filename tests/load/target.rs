@@ -32,6 +32,9 @@ enum Keep {
     },
 }
 
+/// How often a gateway that was killed is started again.
+const STARTS_MAX: usize = 10;
+
 impl Target {
     /// So many gateways of Rookery over one Redis of their own.
     pub async fn rookery(gateways: usize, heartbeat_seconds: u64, flags: &[String]) -> Target {
@@ -134,7 +137,12 @@ impl Target {
             anyhow::bail!("only a gateway of our own can be replaced");
         };
         cluster.kill(index);
-        cluster.replace(index).await;
+        // As a supervisor would: a machine that has just lost a gateway of many may be too busy for the first start.
+        let mut tries = 0;
+        while let Err(error) = cluster.try_replace(index).await {
+            tries += 1;
+            anyhow::ensure!(tries < STARTS_MAX, "{error}");
+        }
         let node = cluster.node(index);
         self.pids[index] = node.pid();
         Ok(node.http)

@@ -94,25 +94,39 @@ impl Cluster {
 
     /// Puts a new gateway into the place of one that ended.
     pub async fn replace(&mut self, index: usize) {
-        self.nodes[index] = self.launch(index).await;
+        let replaced = self.try_replace(index).await;
+        replaced.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// The same, where a machine may be too busy for a start to succeed.
+    pub async fn try_replace(&mut self, index: usize) -> Result<(), String> {
+        let name = self.next_name();
+        self.nodes[index] = self.launch_as(name, index).await?;
         self.note_doors();
+        Ok(())
     }
 
     /// Starts a gateway that ended again, under its name and with what it kept.
     pub async fn restart(&mut self, index: usize) {
         self.kill(index);
         let name = self.nodes[index].name.clone();
-        self.nodes[index] = self.launch_as(name, index).await;
+        let launched = self.launch_as(name, index).await;
+        self.nodes[index] = launched.unwrap_or_else(|error| panic!("{error}"));
         self.note_doors();
     }
 
     async fn launch(&mut self, place: usize) -> Node {
-        let name = format!("node-{}", self.started);
-        self.started += 1;
-        self.launch_as(name, place).await
+        let name = self.next_name();
+        let launched = self.launch_as(name, place).await;
+        launched.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    async fn launch_as(&mut self, name: String, place: usize) -> Node {
+    fn next_name(&mut self) -> String {
+        self.started += 1;
+        format!("node-{}", self.started - 1)
+    }
+
+    async fn launch_as(&mut self, name: String, place: usize) -> Result<Node, String> {
         let data = self.data.path().join(&name);
         let mut flags = self.flags.clone();
         let [http, admin] = self.ports_at(place).map(|port| format!("127.0.0.1:{port}"));

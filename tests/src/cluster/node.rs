@@ -37,12 +37,13 @@ enum Life {
 }
 
 impl Node {
+    /// A process that says something else first than where it listens is the error.
     pub(super) async fn start(
         backing: &Backing,
         name: String,
         flags: &[String],
         logs: &Path,
-    ) -> Node {
+    ) -> Result<Node, String> {
         let (life, http, admin) = match backing.over {
             Over::Time => {
                 let running = gateway::start(config(flags), backing.given()).await;
@@ -64,15 +65,15 @@ impl Node {
                 (Life::Threads(runtime, running), http, admin)
             }
             Over::Processes | Over::Tunnels | Over::RedisCluster | Over::Sentinel | Over::Alone => {
-                process(&name, flags, logs)
+                process(&name, flags, logs)?
             }
         };
-        Node {
+        Ok(Node {
             name,
             http,
             admin,
             life,
-        }
+        })
     }
 
     /// Whether it was not ended.
@@ -211,7 +212,11 @@ impl Drop for Node {
 }
 
 /// Starts a process, and reads from its first line where it listens.
-fn process(name: &str, flags: &[String], logs: &Path) -> (Life, SocketAddr, SocketAddr) {
+fn process(
+    name: &str,
+    flags: &[String],
+    logs: &Path,
+) -> Result<(Life, SocketAddr, SocketAddr), String> {
     std::fs::create_dir_all(logs).expect("a folder for logs");
     let log = logs.join(format!("{name}.log"));
     let mut child = Command::new(binary::path())
@@ -227,11 +232,14 @@ fn process(name: &str, flags: &[String], logs: &Path) -> (Life, SocketAddr, Sock
         Err(first) => {
             let _ = child.kill();
             let _ = child.wait();
-            tell_log(name, &log);
-            panic!("{name} said {first:?} first");
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            return Err(format!(
+                "{name} said {first:?} first, and on its log:\n{said}"
+            ));
         }
     };
-    (Life::Process(child, log), listening.http, listening.admin)
+    let life = Life::Process(child, log);
+    Ok((life, listening.http, listening.admin))
 }
 
 /// What `rookery serve` says first.
