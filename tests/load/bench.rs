@@ -340,6 +340,7 @@ pub async fn million(args: MillionArgs) -> anyhow::Result<()> {
     let heartbeats = [Some(NO_HEARTBEAT), args.heartbeat];
     for heartbeat in heartbeats.into_iter().flatten() {
         let mut target = Target::rookery(servers, heartbeat, &[]).await;
+        target.give_redis_precedence();
         if heartbeat != NO_HEARTBEAT {
             target.name = format!("rookery, pings each {heartbeat} s");
         }
