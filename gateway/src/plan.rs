@@ -344,7 +344,7 @@ mod tests {
         let cases: [Case; 6] = [
             (1_000, 0.2, same, "connections", 1),
             (10_000_000, 0.2, same, "connections", 100),
-            (10_000_000, 50.0, same, "CPU for deliveries", 1_503),
+            (10_000_000, 50.0, same, "CPU for deliveries", 3_006),
             (
                 1_000_000,
                 0.2,
@@ -353,7 +353,7 @@ mod tests {
                     ..ask
                 },
                 "time to the last socket",
-                30,
+                60,
             ),
             (
                 1_000_000,
@@ -373,7 +373,7 @@ mod tests {
                     ..ask
                 },
                 "CPU for joins",
-                50,
+                180,
             ),
         ];
         for (watchers, rate, change, limit, gateways) in cases {
@@ -386,7 +386,7 @@ mod tests {
     fn replicas_come_when_one_server_has_too_many_subscribers() {
         assert_eq!(plan(ask(10_000_000, 0.2)).replicas, 0);
         let many = plan(ask(10_000_000, 50.0));
-        assert_eq!(many.replicas, 2);
+        assert_eq!(many.replicas, 4);
         let most = plan(Ask {
             connections_per_gateway: 1_000,
             ..ask(10_000_000, 0.2)
