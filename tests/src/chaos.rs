@@ -30,6 +30,9 @@ use std::{
 use tokio::time::sleep;
 use workload::Workload;
 
+/// How often logs and archive are read at the end, while events still come.
+const READINGS_MAX: usize = 5;
+
 /// Time in which nothing is broken, before the first fault and after each.
 const CALM: Duration = Duration::from_millis(1_000);
 
@@ -144,18 +147,30 @@ impl Ground {
     /// Ends the games where they are, and gathers what there is to know of them.
     async fn end(self) -> Findings {
         let (tapes, scores) = self.workload.end().await;
-        let mut logs = BTreeMap::new();
-        for game in scores.keys() {
-            let mut told = Vec::new();
-            for node in self.cluster.living() {
-                told.push(log_at(node.http, game).await);
-            }
-            logs.insert(game.clone(), told);
-        }
+        let (mut logs, mut archived) = (BTreeMap::new(), BTreeMap::new());
         let len = |told: &Vec<judge::Log>| told.iter().map(|(_, lines)| lines.len()).max();
-        let due = logs.iter();
-        let due = due.map(|(game, told)| (game.clone(), len(told).unwrap_or(0)));
-        let archived = self.database.logs(&due.collect()).await;
+        let mut open: Vec<String> = scores.keys().cloned().collect();
+        // Time goes on in games that were left before their end: what has grown meanwhile is read again.
+        for _ in 0..READINGS_MAX {
+            for game in &open {
+                let mut told = Vec::new();
+                for node in self.cluster.living() {
+                    told.push(log_at(node.http, game).await);
+                }
+                logs.insert(game.clone(), told);
+            }
+            let due = |game: &String| len(&logs[game]).unwrap_or(0);
+            let all_due = open.iter().map(|game| (game.clone(), due(game)));
+            archived.extend(self.database.logs(&all_due.collect()).await);
+            let grown = |game: &String| {
+                let stored: Option<&judge::Log> = archived.get(game);
+                stored.is_some_and(|(_, lines)| lines.len() > due(game))
+            };
+            open.retain(grown);
+            if open.is_empty() {
+                break;
+            }
+        }
         crate::cluster::assert_no_panics();
         Findings {
             logs,
