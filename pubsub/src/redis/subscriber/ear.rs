@@ -15,6 +15,7 @@ use bytes::Bytes;
 use redis::{PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
 use std::{
     collections::HashSet,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -76,6 +77,11 @@ enum End {
     /// It was only a stand-in, and this candidate hears again.
     Return(usize),
 }
+
+/// Commands under way: for these channels, with their answers unless those did not come in time.
+type Answered = (Vec<String>, Option<redis::RedisResult<Vec<Value>>>);
+
+type Asking = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 /// One connection of an ear.
 struct Session {
@@ -287,10 +293,10 @@ impl Ear {
         stand_in: bool,
         silent: &mut Silence,
     ) -> End {
-        let mut session = session;
         self.begin(owner, &session);
         // Channels asked for and not known to be confirmed, and when to ask again.
         let mut asked = HashSet::new();
+        let mut asking: Option<Asking> = None;
         let mut ask_again = Instant::now() + CONFIRM_TIMEOUT;
         let mut probe_at = Instant::now();
         let mut return_at = Instant::now() + RETURN_EVERY;
@@ -301,10 +307,16 @@ impl Ear {
             tokio::select! {
                 () = self.stopped.cancelled() => return End::Stopped,
                 () = session.over.cancelled() => return End::Broken,
-                () = self.doubts.notified() => {
-                    if !self.ask(owner, &mut session, &mut asked).await {
+                () = self.doubts.notified(), if asking.is_none() => {
+                    asking = self.ask(owner, &session, &mut asked);
+                }
+                answered = async { asking.as_mut().expect("looked at before").await }, if asking.is_some() => {
+                    asking = None;
+                    if !self.answered(owner, &session, answered, &mut asked) {
                         return End::Broken;
                     }
+                    // There may be more than one batch.
+                    self.doubts.notify_one();
                 }
                 _ = tick.tick() => {
                     let now = Instant::now();
@@ -400,76 +412,79 @@ impl Ear {
         });
     }
 
-    /// Sends what the doubtful channels need. False if the connection broke.
-    async fn ask(
+    /// What the next of the doubtful channels need, on its way to the server. It is not waited for here: whether all is well must be
+    /// looked at meanwhile, above all when no answer comes.
+    fn ask(
         &self,
         owner: &Subscriber,
-        session: &mut Session,
+        session: &Session,
+        asked: &mut HashSet<String>,
+    ) -> Option<Asking> {
+        let mut pipeline = redis::pipe();
+        let mut sent = Vec::new();
+        {
+            let (state, mut doubtful) = (self.state(), self.doubtful());
+            while sent.len() < BATCH
+                && let Some(channel) = doubtful.iter().next().cloned()
+            {
+                doubtful.remove(&channel);
+                let wanted = match owner.table.state(&channel) {
+                    _ if channel == state.probe_channel => true,
+                    Some((partition, by)) if state.partitions.contains(&partition) => {
+                        if by == Some(session.name) {
+                            continue;
+                        }
+                        true
+                    }
+                    _ => false,
+                };
+                let name = if wanted { "SSUBSCRIBE" } else { "SUNSUBSCRIBE" };
+                pipeline.cmd(name).arg(&channel);
+                if wanted {
+                    asked.insert(channel.clone());
+                }
+                sent.push(channel);
+            }
+        }
+        if sent.is_empty() {
+            return None;
+        }
+        let mut connection = session.connection.clone();
+        Some(Box::pin(async move {
+            let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len());
+            let answers = tokio::time::timeout(CONFIRM_TIMEOUT, answers).await;
+            (sent, answers.ok())
+        }))
+    }
+
+    /// The answers of a batch came, or did not come in time. False if the connection broke.
+    fn answered(
+        &self,
+        owner: &Subscriber,
+        session: &Session,
+        (sent, answers): Answered,
         asked: &mut HashSet<String>,
     ) -> bool {
-        loop {
-            let channels: Vec<String> = {
-                let mut doubtful = self.doubtful();
-                let some: Vec<String> = doubtful.iter().take(BATCH).cloned().collect();
-                for channel in &some {
-                    doubtful.remove(channel);
-                }
-                some
-            };
-            if channels.is_empty() {
-                return true;
-            }
-            let mut pipeline = redis::pipe();
-            let mut sent = Vec::with_capacity(channels.len());
-            {
-                let state = self.state();
-                for channel in channels {
-                    let wanted = match owner.table.state(&channel) {
-                        _ if channel == state.probe_channel => true,
-                        Some((partition, by)) if state.partitions.contains(&partition) => {
-                            if by == Some(session.name) {
-                                continue;
-                            }
-                            true
-                        }
-                        _ => false,
-                    };
-                    let name = if wanted { "SSUBSCRIBE" } else { "SUNSUBSCRIBE" };
-                    pipeline.cmd(name).arg(&channel);
-                    if wanted {
-                        asked.insert(channel.clone());
+        match answers {
+            // They are asked for again.
+            None => return true,
+            Some(Err(_)) => return false,
+            Some(Ok(answers)) => {
+                for (channel, answer) in sent.iter().zip(answers) {
+                    if let Value::ServerError(error) = answer {
+                        self.refused(owner, channel, &RedisError::from(error));
                     }
-                    sent.push(channel);
                 }
             }
-            if sent.is_empty() {
-                continue;
-            }
-            let answers = tokio::select! {
-                () = session.over.cancelled() => return false,
-                answers = session.connection.send_packed_commands(&pipeline, 0, pipeline.len()) => answers,
-                // Whether all is well must be looked at in between.
-                () = tokio::time::sleep(CONFIRM_TIMEOUT) => {
-                    self.doubts.notify_one();
-                    return true;
-                }
-            };
-            let Ok(answers) = answers else {
-                return false;
-            };
-            for (channel, answer) in sent.iter().zip(answers) {
-                if let Value::ServerError(error) = answer {
-                    self.refused(owner, channel, &RedisError::from(error));
-                }
-            }
-            let state = self.state();
-            asked.retain(|channel| match owner.table.state(channel) {
-                Some((partition, by)) => {
-                    by != Some(session.name) && state.partitions.contains(&partition)
-                }
-                None => false,
-            });
         }
+        let state = self.state();
+        asked.retain(|channel| match owner.table.state(channel) {
+            Some((partition, by)) => {
+                by != Some(session.name) && state.partitions.contains(&partition)
+            }
+            None => false,
+        });
+        true
     }
 
     /// A server does not take a subscription. It will be asked for again, here or elsewhere.
