@@ -47,8 +47,6 @@ pub struct Conn {
     /// What is to be written to it, in order.
     pub outbox: Arc<Outbox>,
     notices: Mutex<Notices>,
-    /// Ends when the lobby has answered the request before.
-    lobby_before: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// A request's place in the order of its connection's requests to the lobby, which are answered one after the other.
@@ -71,10 +69,12 @@ impl Turn {
 }
 
 /// Under one lock, so that a room either tells a connection in time or learns that it is gone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Notices {
-    waiting: Vec<Notice>,
-    is_gone: bool,
+    /// `None` once the connection is gone.
+    waiting: Option<Vec<Notice>>,
+    /// Ends when the lobby has answered the request before.
+    lobby_before: Option<oneshot::Receiver<()>>,
 }
 
 impl Conn {
@@ -94,12 +94,10 @@ impl Conn {
     /// Tells the session something about its own state. False if it is gone and will not hear it: whoever holds something
     /// for this connection lets go of it then.
     pub fn notice(&self, notice: Notice) -> bool {
-        let mut notices = self.notices();
-        if notices.is_gone {
-            return false;
+        match &mut self.notices().waiting {
+            Some(waiting) => waiting.push(notice),
+            None => return false,
         }
-        notices.waiting.push(notice);
-        drop(notices);
         self.outbox.wake();
         true
     }
@@ -107,22 +105,24 @@ impl Conn {
     /// The next turn with the lobby.
     pub fn lobby_turn(&self) -> Turn {
         let (mine, ended) = oneshot::channel();
-        let mut last = self
-            .lobby_before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
         Turn {
-            before: last.replace(ended),
+            before: self.notices().lobby_before.replace(ended),
             _mine: mine,
         }
     }
 
     fn take_notices(&self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices().waiting)
+        let mut notices = self.notices();
+        notices
+            .waiting
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
-    fn end_notices(&self) {
-        self.notices().is_gone = true;
+    /// The last notices; none is taken any more.
+    fn end_notices(&self) -> Vec<Notice> {
+        self.notices().waiting.take().unwrap_or_default()
     }
 
     fn notices(&self) -> MutexGuard<'_, Notices> {
@@ -140,7 +140,6 @@ pub struct Connection {
     limiter: Limiter,
     /// For what costs more than a look at memory.
     costly: Limiter,
-    effects: Vec<Effect>,
     /// What it counts as, see [`crate::metrics::ROLES`].
     role: usize,
 }
@@ -158,8 +157,10 @@ impl Connection {
             id,
             user: user.id.clone(),
             outbox,
-            notices: Mutex::default(),
-            lobby_before: Mutex::default(),
+            notices: Mutex::new(Notices {
+                waiting: Some(Vec::new()),
+                lobby_before: None,
+            }),
         });
         let session = Session::new(user, running, node.config.rooms_per_connection as usize);
         let heartbeat_ms = node.config.heartbeat_seconds * 1_000;
@@ -180,7 +181,6 @@ impl Connection {
             session: Some(session),
             limiter: quota(rate, rate.get()),
             costly: quota(costly, rooms),
-            effects: Vec::new(),
             role: LOBBY,
         };
         connection.node.change_role(None, Some(LOBBY));
@@ -202,14 +202,15 @@ impl Connection {
             }
             may
         };
-        session.text(text, arrived, limited, may_cost, &mut self.effects);
-        self.carry_out();
+        // The list lives no longer than this: a connection that is quiet, as nearly all are, keeps no buffer.
+        let mut effects = Vec::new();
+        session.text(text, arrived, limited, may_cost, &mut effects);
+        self.carry_out(effects);
     }
 
     /// The connection is gone: its rooms and its seek are told.
     pub fn close(&mut self) {
-        self.conn.end_notices();
-        self.apply_notices();
+        self.apply(self.conn.end_notices());
         let Some(session) = self.session.take() else {
             return;
         };
@@ -240,10 +241,13 @@ impl Connection {
     }
 
     fn apply_notices(&mut self) {
+        self.apply(self.conn.take_notices());
+    }
+
+    fn apply(&mut self, notices: Vec<Notice>) {
         let Some(session) = &mut self.session else {
             return;
         };
-        let notices = self.conn.take_notices();
         if notices.is_empty() {
             return;
         }
@@ -261,9 +265,8 @@ impl Connection {
         }
     }
 
-    fn carry_out(&mut self) {
-        // The list goes too: a connection that is quiet, as nearly all are, keeps no buffer.
-        for effect in std::mem::take(&mut self.effects) {
+    fn carry_out(&self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Say(message, id) => self.conn.say(&message, id.as_ref()),
                 Effect::Room(game, ask) => {
@@ -297,10 +300,11 @@ impl Handler for Connection {
         let _within = self.span().entered();
         let limited = self.is_limited();
         let now = self.node.now();
+        let mut effects = Vec::new();
         if let Some(session) = &mut self.session {
-            session.too_large(now, limited, &mut self.effects);
+            session.too_large(now, limited, &mut effects);
         }
-        self.carry_out();
+        self.carry_out(effects);
         Next::Read
     }
 

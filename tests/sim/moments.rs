@@ -54,7 +54,7 @@ impl Person {
     async fn hears(&mut self, kind: &str) -> Option<Value> {
         let end = tokio::time::Instant::now() + PATIENCE;
         while tokio::time::Instant::now() < end {
-            let mut frames = VecDeque::new();
+            let mut frames = Vec::new();
             self.conn.outbox.collect(&mut frames);
             let heard = frames.iter().map(|frame| {
                 let message: Value = serde_json::from_slice(frame.payload()).unwrap();

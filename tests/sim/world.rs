@@ -20,7 +20,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 use shared::{UserId, game::Player};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -247,7 +247,7 @@ impl World {
             let Some(link) = self.clients[index].link() else {
                 return;
             };
-            let mut frames = VecDeque::new();
+            let mut frames = Vec::new();
             let Collected { close, woken } = link.conn.outbox.collect(&mut frames);
             if frames.is_empty() && close.is_none() && !woken {
                 return;

@@ -9,7 +9,6 @@
 //! and thrown away until the peer's side ends too. Without that last step the kernel would answer unread bytes with a
 //! reset, which can overtake our Close and take it from the peer.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -139,7 +138,7 @@ impl<H: Handler> Connection<H> {
 
     /// Moves what waits in the outbox to what is to be written.
     fn fetch(&mut self, now: Instant) -> Collected {
-        let mut frames = VecDeque::new();
+        let mut frames = Vec::new();
         let collected = self.outbox.collect(&mut frames);
         for frame in frames {
             self.writer.push(frame, false, now);
@@ -170,7 +169,7 @@ impl<H: Handler> Connection<H> {
 
     /// Queues what the handler said while it was called.
     pub(crate) fn said_inside(&mut self, now: Instant) {
-        let mut frames = VecDeque::new();
+        let mut frames = Vec::new();
         self.outbox.collect_frames(&mut frames);
         for frame in frames {
             self.writer.push(frame, false, now);

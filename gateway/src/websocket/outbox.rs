@@ -1,7 +1,6 @@
 //! The way to a socket for everybody who does not own it: a queue of frames, bounded in bytes. Once a shard of the engine
 //! owns the socket, frames are passed on to it, and only counted here.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -33,7 +32,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    frames: VecDeque<Frame>,
+    frames: Vec<Frame>,
     /// The sum of [`Frame::queued_len`] of all that the kernel has not taken whole, those frames included that the owner
     /// already collected.
     len: usize,
@@ -44,9 +43,19 @@ struct Inner {
     close: Option<Box<CloseRequest>>,
     /// Nothing is taken any more.
     ended: bool,
-    waker: Option<Waker>,
-    /// The shard that owns the socket.
-    port: Option<Port>,
+    owner: Owner,
+}
+
+/// Who writes to the socket.
+#[derive(Debug, Default)]
+enum Owner {
+    /// A task that is awake, or nobody yet.
+    #[default]
+    Awake,
+    /// A task that sleeps.
+    Asleep(Waker),
+    /// A shard of the engine.
+    Shard(Port),
 }
 
 /// What [`Outbox::close`] asked for.
@@ -95,11 +104,11 @@ impl Outbox {
             return Err(Refused::Full);
         }
         inner.len = len;
-        match &inner.port {
-            Some(port) if port.is_inside() => inner.frames.push_back(frame),
-            Some(Port { line, link }) => line.push(Command::Push(*link, frame)),
-            None => {
-                inner.frames.push_back(frame);
+        match &inner.owner {
+            Owner::Shard(port) if port.is_inside() => inner.frames.push(frame),
+            Owner::Shard(Port { line, link }) => line.push(Command::Push(*link, frame)),
+            Owner::Awake | Owner::Asleep(_) => {
+                inner.frames.push(frame);
                 wake(inner);
             }
         }
@@ -132,9 +141,9 @@ impl Outbox {
                 }));
             }
         }
-        match &inner.port {
-            Some(Port { line, link }) => line.push(Command::Close(*link)),
-            None => wake(inner),
+        match &inner.owner {
+            Owner::Shard(Port { line, link }) => line.push(Command::Close(*link)),
+            Owner::Awake | Owner::Asleep(_) => wake(inner),
         }
     }
 
@@ -142,10 +151,10 @@ impl Outbox {
     pub fn wake(&self) {
         let mut inner = self.lock();
         let waits = std::mem::replace(&mut inner.woken, true);
-        match &inner.port {
-            Some(Port { line, link }) if !waits => line.push(Command::Wake(*link)),
-            Some(_) => {}
-            None => wake(inner),
+        match &inner.owner {
+            Owner::Shard(Port { line, link }) if !waits => line.push(Command::Wake(*link)),
+            Owner::Shard(_) => {}
+            Owner::Awake | Owner::Asleep(_) => wake(inner),
         }
     }
 
@@ -164,12 +173,15 @@ impl Outbox {
     pub(crate) fn attach(&self, port: Port, adopt: Command) {
         let mut inner = self.lock();
         port.line.push(adopt);
-        inner.port = Some(port);
+        inner.owner = Owner::Shard(port);
     }
 
     /// The shard that owns the socket, if it is one.
     pub(crate) fn port(&self) -> Option<Port> {
-        self.lock().port.clone()
+        match &self.lock().owner {
+            Owner::Shard(port) => Some(port.clone()),
+            Owner::Awake | Owner::Asleep(_) => None,
+        }
     }
 
     /// For the socket's owner: counts a frame that did not come through here and cannot be written yet. If that makes it too
@@ -181,7 +193,7 @@ impl Outbox {
     }
 
     /// For the socket's owner: moves what is queued to the end of `frames`.
-    pub fn collect(&self, frames: &mut VecDeque<Frame>) -> Collected {
+    pub fn collect(&self, frames: &mut Vec<Frame>) -> Collected {
         let mut inner = self.lock();
         take_frames(&mut inner, frames);
         Collected {
@@ -191,7 +203,7 @@ impl Outbox {
     }
 
     /// For the shard that owns the socket: what its handler said from inside.
-    pub(super) fn collect_frames(&self, frames: &mut VecDeque<Frame>) {
+    pub(super) fn collect_frames(&self, frames: &mut Vec<Frame>) {
         take_frames(&mut self.lock(), frames);
     }
 
@@ -218,7 +230,9 @@ impl Outbox {
         let mut inner = self.lock();
         inner.ended = true;
         inner.close = None;
-        inner.waker = None;
+        if matches!(inner.owner, Owner::Asleep(_)) {
+            inner.owner = Owner::Awake;
+        }
     }
 
     /// For the socket's owner: who is to be woken by the next push. False, and nobody is kept, if something is waiting
@@ -228,9 +242,9 @@ impl Outbox {
         if !inner.frames.is_empty() || inner.woken || inner.close.is_some() {
             return false;
         }
-        match &inner.waker {
-            Some(kept) if kept.will_wake(waker) => {}
-            _ => inner.waker = Some(waker.clone()),
+        match &inner.owner {
+            Owner::Asleep(kept) if kept.will_wake(waker) => {}
+            _ => inner.owner = Owner::Asleep(waker.clone()),
         }
         true
     }
@@ -241,7 +255,7 @@ impl Outbox {
     }
 }
 
-fn take_frames(inner: &mut Inner, frames: &mut VecDeque<Frame>) {
+fn take_frames(inner: &mut Inner, frames: &mut Vec<Frame>) {
     if frames.is_empty() {
         // The allocation moves along, so that there is only one.
         std::mem::swap(frames, &mut inner.frames);
@@ -258,9 +272,10 @@ fn take_close(inner: &mut Inner) -> Option<CloseRequest> {
 
 /// Wakes the owner, after the lock was given back so that it does not run into it.
 fn wake(mut inner: MutexGuard<'_, Inner>) {
-    let waker = inner.waker.take();
-    drop(inner);
-    if let Some(waker) = waker {
+    if let Owner::Asleep(_) = inner.owner
+        && let Owner::Asleep(waker) = std::mem::take(&mut inner.owner)
+    {
+        drop(inner);
         waker.wake();
     }
 }
@@ -284,8 +299,8 @@ mod tests {
         }
     }
 
-    fn frames() -> VecDeque<Frame> {
-        VecDeque::new()
+    fn frames() -> Vec<Frame> {
+        Vec::new()
     }
 
     #[test]
