@@ -52,7 +52,7 @@ pub struct TreeArgs {
     #[arg(long, default_value_t = 5.0)]
     rate: f64,
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 20.0)]
     seconds: f64,
     /// Bytes of an event.
     #[arg(long, default_value_t = 200)]
@@ -202,9 +202,6 @@ async fn measure(args: &TreeArgs, replicas: usize) -> anyhow::Result<TreeFigures
     pids.push(primary.pid());
     pids.extend(others.iter().map(RedisServer::pid));
     let time = Duration::from_secs_f64(args.seconds);
-    let quiet = Usage::begin(&pids);
-    tokio::time::sleep(time).await;
-    let quiet = quiet.end();
     let busy = Usage::begin(&pids);
     let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -216,6 +213,10 @@ async fn measure(args: &TreeArgs, replicas: usize) -> anyhow::Result<TreeFigures
     let sent = u64::from(game.next) - 1;
     let heard = stand_ins.hear(sent * args.gateways as u64).await?;
     let busy = busy.end();
+    // Afterwards, when what a start costs is long over.
+    let quiet = Usage::begin(&pids);
+    tokio::time::sleep(time).await;
+    let quiet = quiet.end();
     let mut last = delays();
     for (seq, at) in &heard.last {
         if let Some(sent) = game.stamps.read(0, *seq) {
