@@ -83,7 +83,7 @@ pub const CONSTANTS: Constants = Constants {
     publish_us: Constant {
         value: 12.0,
         what: "µs of Redis CPU per message and subscriber",
-        source: "`make bench-tree`, 1,000 subscribers at 5/s: 12 to 13; 3.3 to 5 where they are busy anyway",
+        source: "`make bench-tree`, 1,000 subscribers at 20/s: 12; 3.3 to 5 where they are busy anyway",
     },
     append_us: Constant {
         value: 21.0,
