@@ -101,6 +101,11 @@ pub async fn play(
             place + 1
         );
         figures.moved(acknowledged - sent, heard? - sent);
+        if let Some(watcher) = &mut watcher {
+            // Reading along, he answers pings too.
+            let heard = watcher.hears_event(place as u64 + 1).await;
+            heard.context("the watcher")?;
+        }
         plies = place + 1;
         moved();
     }
