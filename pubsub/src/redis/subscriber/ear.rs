@@ -422,12 +422,13 @@ impl Ear {
     ) -> Option<Asking> {
         let mut pipeline = redis::pipe();
         let mut sent = Vec::new();
-        {
-            let (state, mut doubtful) = (self.state(), self.doubtful());
-            while sent.len() < BATCH
-                && let Some(channel) = doubtful.iter().next().cloned()
-            {
-                doubtful.remove(&channel);
+        while sent.is_empty() {
+            let channels: Vec<String> = self.doubtful().extract_if(|_| true).take(BATCH).collect();
+            if channels.is_empty() {
+                return None;
+            }
+            let state = self.state();
+            for channel in channels {
                 let wanted = match owner.table.state(&channel) {
                     _ if channel == state.probe_channel => true,
                     Some((partition, by)) if state.partitions.contains(&partition) => {
@@ -446,9 +447,6 @@ impl Ear {
                 sent.push(channel);
             }
         }
-        if sent.is_empty() {
-            return None;
-        }
         let mut connection = session.connection.clone();
         Some(Box::pin(async move {
             let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len());
@@ -465,16 +463,16 @@ impl Ear {
         (sent, answers): Answered,
         asked: &mut HashSet<String>,
     ) -> bool {
-        match answers {
+        let Some(answers) = answers else {
             // They are asked for again.
-            None => return true,
-            Some(Err(_)) => return false,
-            Some(Ok(answers)) => {
-                for (channel, answer) in sent.iter().zip(answers) {
-                    if let Value::ServerError(error) = answer {
-                        self.refused(owner, channel, &RedisError::from(error));
-                    }
-                }
+            return true;
+        };
+        let Ok(answers) = answers else {
+            return false;
+        };
+        for (channel, answer) in sent.iter().zip(answers) {
+            if let Value::ServerError(error) = answer {
+                self.refused(owner, channel, &RedisError::from(error));
             }
         }
         let state = self.state();
