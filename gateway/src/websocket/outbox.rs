@@ -58,6 +58,19 @@ enum Owner {
     Shard(Port),
 }
 
+impl Owner {
+    /// The waker of a task that sleeps, which counts as awake from now on.
+    fn take_waker(&mut self) -> Option<Waker> {
+        match std::mem::take(self) {
+            Owner::Asleep(waker) => Some(waker),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
 /// What [`Outbox::close`] asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseRequest {
@@ -230,9 +243,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.ended = true;
         inner.close = None;
-        if matches!(inner.owner, Owner::Asleep(_)) {
-            inner.owner = Owner::Awake;
-        }
+        inner.owner.take_waker();
     }
 
     /// For the socket's owner: who is to be woken by the next push. False, and nobody is kept, if something is waiting
@@ -272,10 +283,9 @@ fn take_close(inner: &mut Inner) -> Option<CloseRequest> {
 
 /// Wakes the owner, after the lock was given back so that it does not run into it.
 fn wake(mut inner: MutexGuard<'_, Inner>) {
-    if let Owner::Asleep(_) = inner.owner
-        && let Owner::Asleep(waker) = std::mem::take(&mut inner.owner)
-    {
-        drop(inner);
+    let waker = inner.owner.take_waker();
+    drop(inner);
+    if let Some(waker) = waker {
         waker.wake();
     }
 }
